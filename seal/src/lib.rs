@@ -1,0 +1,18 @@
+//! Seal a process before it starts, and the contract every tool keeps on its
+//! way to becoming another program: one form of message, one set of exit
+//! statuses, one way to find and execute a command.
+//!
+//! ```no_run
+//! // Become a copy of /bin/true that nothing can write to.
+//! let program = seal::memfd::find("true".as_ref()).unwrap();
+//! let copy = seal::memfd::sealed(&program).unwrap();
+//! panic!("{}", copy.exec(&["true".into()]));
+//! ```
+
+pub mod cli;
+mod error;
+pub mod exec;
+pub mod memfd;
+mod sys;
+
+pub use error::{Context, Error};
