@@ -1,1 +1,19 @@
-//! x
+//! Make namespaces and run a command in them; and what every tool needs that
+//! has a child in one: the table of namespaces, fork, signals, wait statuses,
+//! and how a container is named by the PID of its supervisor.
+//!
+//! ```no_run
+//! // A process of its own in a new network namespace, with lo up.
+//! use isolate::process::{Forked, fork};
+//! match fork(isolate::namespace::NET.flag).unwrap() {
+//!     Forked::Child => isolate::loopback::up().unwrap(),
+//!     Forked::Parent(child) => assert_eq!(child.wait().unwrap().code(), 0),
+//! }
+//! ```
+
+pub mod container;
+pub mod loopback;
+pub mod namespace;
+pub mod process;
+pub mod signal;
+mod sys;

@@ -48,3 +48,12 @@ pub fn command_arg() -> Arg {
 pub fn command_words(matches: &ArgMatches) -> Vec<OsString> {
     matches.get_many::<OsString>("cmd").into_iter().flatten().cloned().collect()
 }
+
+/// The command given through [`command_arg`], else `$SHELL`, else /bin/sh.
+pub fn command_words_or_shell(matches: &ArgMatches) -> Vec<OsString> {
+    let words = command_words(matches);
+    if !words.is_empty() {
+        return words;
+    }
+    vec![std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into())]
+}

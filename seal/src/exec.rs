@@ -95,7 +95,8 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
         let file = Path::new(if dir.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(dir) }).join(name);
         match check(&file) {
             Ok(()) => return Ok(file),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            // A directory that may not be searched hides no command of ours.
+            Err(_) if rustix::fs::stat(&file).is_err() => {}
             Err(errno) => found = found.or(Some(refused(&file, errno))),
         }
     }

@@ -1,0 +1,1 @@
+//! A container, named by the PID of its supervisor.

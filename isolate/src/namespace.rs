@@ -1,0 +1,47 @@
+//! The namespaces, in one table (namespaces(7)).
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat, statat};
+use rustix::fs::AtFlags;
+
+/// One type of namespace.
+pub struct Namespace {
+    /// Its file in /proc/PID/ns.
+    pub name: &'static str,
+    /// Its CLONE_NEW* flag.
+    pub flag: u64,
+}
+
+/// User and group ids, capabilities (user_namespaces(7)).
+pub const USER: Namespace = Namespace { name: "user", flag: libc::CLONE_NEWUSER as u64 };
+/// The root of the cgroup hierarchies (cgroup_namespaces(7)).
+pub const CGROUP: Namespace = Namespace { name: "cgroup", flag: libc::CLONE_NEWCGROUP as u64 };
+/// System V IPC and POSIX message queues (ipc_namespaces(7)).
+pub const IPC: Namespace = Namespace { name: "ipc", flag: libc::CLONE_NEWIPC as u64 };
+/// Host and domain name (uts_namespaces(7)).
+pub const UTS: Namespace = Namespace { name: "uts", flag: libc::CLONE_NEWUTS as u64 };
+/// Interfaces, addresses, routes, ports (network_namespaces(7)).
+pub const NET: Namespace = Namespace { name: "net", flag: libc::CLONE_NEWNET as u64 };
+/// Process ids (pid_namespaces(7)).
+pub const PID: Namespace = Namespace { name: "pid", flag: libc::CLONE_NEWPID as u64 };
+/// Mounts (mount_namespaces(7)).
+pub const MNT: Namespace = Namespace { name: "mnt", flag: libc::CLONE_NEWNS as u64 };
+/// The monotonic and boot-time clocks (time_namespaces(7)).
+pub const TIME: Namespace = Namespace { name: "time", flag: libc::CLONE_NEWTIME as u64 };
+
+/// All of them.
+pub const ALL: [&Namespace; 8] = [&USER, &CGROUP, &IPC, &UTS, &NET, &PID, &MNT, &TIME];
+
+impl Namespace {
+    /// The inode that identifies this namespace of process `pid`, or of this
+    /// one if that is `None`. `proc` is an fd of the /proc to ask.
+    pub fn inode(&self, pid: Option<u32>) -> rustix::io::Result<u64> {
+        let who = pid.map_or("self".to_owned(), |pid| pid.to_string());
+        Ok(statat(CWD, format!("/proc/{who}/ns/{}", self.name), AtFlags::empty())?.st_ino)
+    }
+
+    /// Opens this namespace of the process whose /proc directory is `process`.
+    pub fn open(&self, process: impl AsFd) -> rustix::io::Result<OwnedFd> {
+        openat(process, format!("ns/{}", self.name), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    }
+}

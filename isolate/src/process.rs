@@ -1,0 +1,99 @@
+//! Child processes: fork into new namespaces, and how they end.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::sys;
+
+/// Which side of a [`fork`] this is.
+pub enum Forked {
+    /// The new process.
+    Child,
+    /// The one that called.
+    Parent(Child),
+}
+
+/// A child of ours. It is not killed when this is dropped.
+pub struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+/// What has become of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It exited with this status.
+    Exited(u8),
+    /// This signal killed it.
+    Killed(i32),
+    /// It is stopped.
+    Stopped,
+}
+
+impl Status {
+    /// The exit status that says so: its own, or 128 and the signal.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Killed(signal) => 128 + signal as u8,
+            Self::Stopped => 128 + libc::SIGSTOP as u8,
+        }
+    }
+}
+
+/// Forks into the namespaces of `flags` (CLONE_NEW*).
+pub fn fork(flags: u64) -> Result<Forked, Errno> {
+    Ok(match sys::clone3(flags)? {
+        None => Forked::Child,
+        Some((pid, pidfd)) => Forked::Parent(Child { pid, pidfd }),
+    })
+}
+
+impl Child {
+    /// Its process id, here.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self) -> Result<Status, Errno> {
+        self.wait_for(libc::WEXITED).map(|status| status.expect("waitid without WNOHANG tells something"))
+    }
+
+    /// What has become of it since the last call, `None` if nothing has.
+    pub fn changed(&self) -> Result<Option<Status>, Errno> {
+        self.wait_for(libc::WEXITED | libc::WSTOPPED | libc::WNOHANG)
+    }
+
+    fn wait_for(&self, options: i32) -> Result<Option<Status>, Errno> {
+        Ok(sys::waitid(&self.pidfd, options)?.map(|(code, status)| match code {
+            libc::CLD_EXITED => Status::Exited(status as u8),
+            libc::CLD_STOPPED => Status::Stopped,
+            _ => Status::Killed(status),
+        }))
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// A pidfd for this process.
+pub fn own_pidfd() -> rustix::io::Result<OwnedFd> {
+    pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+}
+
+/// A pidfd for process `pid`.
+pub fn pidfd(pid: i32) -> rustix::io::Result<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?, PidfdFlags::empty())
+}
+
+/// Ends this process with `signal` when its parent ends. The kernel forgets it
+/// at every change of credentials and at the exec of a set-uid program.
+pub fn die_with_parent(signal: i32) {
+    sys::set_parent_death_signal(signal);
+}

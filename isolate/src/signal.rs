@@ -1,0 +1,105 @@
+//! Signals: which ones a supervisor forwards, and what the receiver would make
+//! of one.
+
+use std::fs;
+use std::os::fd::AsFd;
+
+use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::pidfd_send_signal;
+use seal::{Context, Error};
+
+use crate::sys;
+
+/// What a supervisor passes on to its command.
+pub const FORWARDED: [Signal; 9] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+    Signal::SIGWINCH,
+];
+
+/// Signals taken out of their asynchronous life: blocked, and read from an fd.
+pub struct Blocked {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Blocked {
+    /// Blocks `signals`, to be read from a signalfd(2).
+    pub fn new(signals: impl IntoIterator<Item = Signal>) -> Result<Self, Error> {
+        let set: SigSet = signals.into_iter().collect();
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).tried(|| "cannot block signals")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .tried(|| "cannot create a signalfd")?;
+        Ok(Self { fd, before })
+    }
+
+    /// The next signal that has arrived, if any.
+    pub fn next(&self) -> Option<Signal> {
+        let info = self.fd.read_signal().ok()??;
+        Signal::try_from(info.ssi_signo as i32).ok()
+    }
+
+    /// The mask that this process was started with.
+    pub fn restore(&self) {
+        // Cannot fail: the set came from the kernel.
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
+impl AsFd for Blocked {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether process `pid` does anything of its own with `signal`: some thread
+/// of it catches, blocks, ignores or waits for it. If not, and it is the init
+/// of a PID namespace, the kernel drops the signal (pid_namespaces(7)).
+pub fn minds(pid: i32, signal: Signal) -> bool {
+    let bit = 1u64 << (signal as i32 - 1);
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let in_set = |line: &str| {
+            let mask = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().find_map(|name| line.strip_prefix(name));
+            mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & bit != 0)
+        };
+        status.lines().any(in_set) || waits_for(pid, &thread.path().join("syscall"), bit)
+    })
+}
+
+/// While a thread is in rt_sigtimedwait(2) the kernel shows the signals that
+/// it waits for in none of its masks, since it unblocks them for that time.
+fn waits_for(pid: i32, syscall: &std::path::Path, bit: u64) -> bool {
+    let text = fs::read_to_string(syscall).unwrap_or_default();
+    let mut words = text.split_ascii_whitespace();
+    let number = words.next().and_then(|word| word.parse::<i64>().ok());
+    let set = words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    match (number, set) {
+        (Some(libc::SYS_rt_sigtimedwait), Some(address)) => {
+            // What it waits for cannot be read: leave the process alone.
+            sys::read_word(pid, address).map_or(true, |set| set & bit != 0)
+        }
+        _ => false,
+    }
+}
+
+/// Sends `signal` to the process of `pidfd`; that it is gone is no failure.
+pub fn send(pidfd: impl AsFd, signal: Signal) {
+    if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
+        let _ = pidfd_send_signal(pidfd, signal);
+    }
+}
+
+/// Sends `signal` to a process group; that it is gone is no failure.
+pub fn send_group(pgid: i32, signal: Signal) {
+    sys::kill_group(pgid, signal as i32);
+}
