@@ -1,1 +1,32 @@
-//! x
+//! Run a command in a container: a root file system built from mounts, and
+//! namespaces of its own.
+//!
+//! Three processes. The *supervisor* ([`run`]) stays outside, holds the
+//! terminal, forwards signals and tells how it ended. The *guard* is the init
+//! of an outer PID namespace: it assembles the root in a mount namespace that
+//! is more privileged than the container's, so that what it mounts is locked
+//! there, and when it dies the kernel takes every process of the container
+//! with it. The *init* moves in and becomes the command.
+//!
+//! ```no_run
+//! let options = contain::options::parse().unwrap();
+//! std::process::exit(contain::run(options).unwrap().into());
+//! ```
+
+mod console;
+mod dev;
+mod ephemeral;
+mod guard;
+mod ids;
+mod init;
+mod message;
+mod mount;
+pub mod options;
+mod reaper;
+mod root;
+mod skeleton;
+mod spec;
+mod supervisor;
+mod sys;
+
+pub use supervisor::run;

@@ -1,6 +1,7 @@
 //! Child processes: fork into new namespaces, and how they end.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::{fs, io};
 
 use nix::errno::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -57,6 +58,11 @@ impl Child {
         self.pid
     }
 
+    /// Its process id as the /proc that is mounted here numbers it.
+    pub fn pid_in_proc(&self) -> io::Result<u32> {
+        pid_in_proc(&self.pidfd)
+    }
+
     /// Waits for its end.
     pub fn wait(&self) -> Result<Status, Errno> {
         self.wait_for(libc::WEXITED).map(|status| status.expect("waitid without WNOHANG tells something"))
@@ -80,6 +86,14 @@ impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
+}
+
+/// The process id of a pidfd as the /proc that is mounted here numbers it
+/// (pidfd_open(2), "Pid" in fdinfo).
+pub fn pid_in_proc(pidfd: impl AsFd) -> io::Result<u32> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd()))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.filter(|&pid| pid != 0).ok_or_else(|| Errno::ESRCH.into())
 }
 
 /// A pidfd for this process.

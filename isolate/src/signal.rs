@@ -103,3 +103,8 @@ pub fn send(pidfd: impl AsFd, signal: Signal) {
 pub fn send_group(pgid: i32, signal: Signal) {
     sys::kill_group(pgid, signal as i32);
 }
+
+/// Stops this process, as a shell's job control expects of a command.
+pub fn stop_self() {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), Signal::SIGSTOP);
+}

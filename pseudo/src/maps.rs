@@ -63,7 +63,7 @@ impl Maps {
     /// that, else by `newuidmap` and `newgidmap`, which run at the same time.
     pub fn write(&self, caller: &Caller, pid: u32) -> Result<(), Error> {
         if caller.privileged || self.is_own(caller) {
-            return self.write_directly(caller, pid);
+            return self.write_directly(pid, caller.privileged);
         }
         let mut uid = spawn("newuidmap", pid, &self.uid)?;
         let gid = spawn("newgidmap", pid, &self.gid);
@@ -71,18 +71,15 @@ impl Maps {
         wait("newgidmap", &mut gid?)
     }
 
-    fn write_directly(&self, caller: &Caller, pid: u32) -> Result<(), Error> {
-        // Without privilege a group could be dropped to gain what it is denied (CVE-2014-8989).
-        if !caller.privileged {
+    /// As [`Maps::write`], without helpers. Unless `privileged` over the parent
+    /// user namespace, setgroups(2) is denied inside: a group could be dropped
+    /// to gain what it is denied (CVE-2014-8989).
+    pub fn write_directly(&self, pid: u32, privileged: bool) -> Result<(), Error> {
+        if !privileged {
             write(pid, "setgroups", "deny")?;
         }
         write(pid, "uid_map", &lines(&self.uid))?;
         write(pid, "gid_map", &lines(&self.gid))
-    }
-
-    /// Whether setgroups(2) is permitted inside.
-    pub fn setgroups_allowed(&self, caller: &Caller) -> bool {
-        caller.privileged || !self.is_own(caller)
     }
 
     /// Whether only the caller's own ids are mapped, which needs no privilege.

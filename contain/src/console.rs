@@ -1,0 +1,271 @@
+//! A terminal of the command's own: a pty of the container's devpts, bound at
+//! /dev/console, its master relayed to the caller's terminal.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use isolate::signal::Blocked;
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::stdio::{stdin, stdout};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, Winsize, isatty, tcgetattr, tcgetpgrp, tcgetwinsize,
+    tcsetattr, tcsetwinsize,
+};
+use seal::{Context, Error};
+
+use crate::mount;
+use crate::options::Console;
+
+/// The caller's terminal; with `--console` in a pipeline there may be none.
+pub struct Terminal {
+    saved: Option<Termios>,
+    size: Option<Winsize>,
+}
+
+impl Terminal {
+    /// What the console is to be connected to, if there is to be one.
+    pub fn wanted(console: Console) -> Option<Self> {
+        let terminals = isatty(stdin()) && isatty(stdout());
+        (console == Console::Always || console == Console::Auto && terminals).then(|| Self {
+            saved: tcgetattr(stdin()).ok(),
+            size: tcgetwinsize(stdin()).or_else(|_| tcgetwinsize(stdout())).ok(),
+        })
+    }
+
+    /// Every key goes through; the console's own line discipline sees to it.
+    pub fn set_raw(&self) {
+        if let Some(raw) = self.raw() {
+            // NOW, here and below: to drain would wait for a terminal held by ^S.
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &raw);
+        }
+    }
+
+    /// As the caller had it.
+    pub fn restore(&self) {
+        if let Some(saved) = &self.saved {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, saved);
+        }
+    }
+
+    /// The same from the guard, when the supervisor was killed: from the
+    /// background, and unless the caller's shell was faster.
+    pub fn restore_if_raw(&self) {
+        let (Some(raw), Ok(now)) = (self.raw(), tcgetattr(stdin())) else { return };
+        if now.local_modes == raw.local_modes && now.input_modes == raw.input_modes {
+            let _blocked = Blocked::new([Signal::SIGTTOU]);
+            self.restore();
+        }
+    }
+
+    fn raw(&self) -> Option<Termios> {
+        let mut raw = self.saved.clone()?;
+        raw.make_raw();
+        Some(raw)
+    }
+}
+
+/// The command's side, and the master for the supervisor.
+pub struct Slave {
+    /// The terminal.
+    pub fd: OwnedFd,
+    /// Its other side.
+    pub master: OwnedFd,
+}
+
+impl Slave {
+    /// A pty of the devpts in `root`, with the modes and the size of the
+    /// caller's terminal, bound at /dev/console.
+    pub fn open(root: &OwnedFd, like: &Terminal) -> Result<Self, Error> {
+        let cannot = || "cannot open a console";
+        let pts = mount::open_inside(root, Path::new("dev/pts")).tried(cannot)?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let master = openat(&pts, "ptmx", flags, Mode::empty()).tried(cannot)?;
+        unlockpt(&master).tried(cannot)?;
+        let fd = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .tried(cannot)?;
+        if let Some(saved) = &like.saved {
+            tcsetattr(&fd, OptionalActions::Now, saved).tried(cannot)?;
+        }
+        if let Some(size) = like.size {
+            tcsetwinsize(&fd, size).tried(cannot)?;
+        }
+        let bound = mount::clone_tree(&fd, false).tried(|| "cannot bind the console")?;
+        let point = mount::open_inside(root, Path::new("dev/console")).tried(|| "cannot open \"dev/console\"")?;
+        mount::attach(&bound, &point).tried(|| "cannot bind the console on \"dev/console\"")?;
+        Ok(Self { fd, master })
+    }
+}
+
+/// Bytes on their way. A page at most: what a pty takes at once.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Buffer {
+    fn is_empty(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    /// Whether the source is still open.
+    fn fill(&mut self, from: BorrowedFd) -> bool {
+        self.bytes.resize(4096, 0);
+        self.sent = 0;
+        let read = rustix::io::read(from, &mut self.bytes);
+        self.bytes.truncate(*read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(count) => count > 0,
+            // EIO: no one has the other side of the pty open any more.
+            Err(errno) => matches!(errno, rustix::io::Errno::INTR | rustix::io::Errno::AGAIN),
+        }
+    }
+
+    /// Whether the sink is still open.
+    fn drain(&mut self, to: BorrowedFd) -> bool {
+        match rustix::io::write(to, &self.bytes[self.sent..]) {
+            Ok(count) => self.sent += count,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+/// The supervisor's part: bytes between the caller's stdio and the master.
+pub struct Relay<'a> {
+    terminal: &'a Terminal,
+    master: OwnedFd,
+    input: OwnedFd,
+    output: OwnedFd,
+    typed: Buffer,
+    shown: Buffer,
+    input_open: bool,
+    master_open: bool,
+    output_open: bool,
+}
+
+impl<'a> Relay<'a> {
+    /// Takes the terminal.
+    pub fn new(terminal: &'a Terminal, master: OwnedFd) -> Result<Self, Error> {
+        rustix::io::ioctl_fionbio(&master, true).tried(|| "cannot set up the console")?;
+        terminal.set_raw();
+        Ok(Self {
+            terminal,
+            master,
+            input: reopened(stdin())?,
+            output: reopened(stdout())?,
+            typed: Buffer::default(),
+            shown: Buffer::default(),
+            input_open: true,
+            master_open: true,
+            output_open: true,
+        })
+    }
+
+    /// What to wait for: input, master, output. Nothing is read that cannot be
+    /// passed on, and a hang-up where nothing is asked would wake us for ever.
+    pub fn poll_fds(&self) -> [Option<PollFd<'_>>; 3] {
+        let when = |wanted: bool, flags| if wanted { flags } else { PollFlags::empty() };
+        let typing = when(self.input_open && self.typed.is_empty(), PollFlags::IN);
+        let master = when(self.shown.is_empty(), PollFlags::IN) | when(!self.typed.is_empty(), PollFlags::OUT);
+        let showing = when(!self.shown.is_empty(), PollFlags::OUT);
+        let entry = |fd, flags: PollFlags| (!flags.is_empty()).then(|| PollFd::from_borrowed_fd(fd, flags));
+        [
+            entry(self.input.as_fd(), typing),
+            entry(self.master.as_fd(), when(self.master_open, master)),
+            entry(self.output.as_fd(), showing),
+        ]
+    }
+
+    /// Moves what can be moved; gives what was typed that the console's line
+    /// discipline makes a signal of.
+    pub fn advance(&mut self, ready: [PollFlags; 3]) -> Vec<Signal> {
+        let mut signals = Vec::new();
+        if !ready[0].is_empty() {
+            self.input_open = self.typed.fill(self.input.as_fd());
+            signals = self.signals_typed();
+            if !self.input_open {
+                self.end_of_input();
+            }
+        }
+        if ready[1].contains(PollFlags::OUT) && !self.typed.is_empty() && !self.typed.drain(self.master.as_fd()) {
+            self.master_open = false;
+        }
+        if ready[1].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) && self.shown.is_empty() {
+            self.master_open &= self.shown.fill(self.master.as_fd());
+        }
+        if !ready[2].is_empty() && !self.shown.drain(self.output.as_fd()) {
+            self.output_open = false;
+            self.shown = Buffer::default();
+        }
+        signals
+    }
+
+    /// Whether all that the container has written has been passed on.
+    pub fn is_done(&self) -> bool {
+        !self.master_open && (self.shown.is_empty() || !self.output_open)
+    }
+
+    /// A pipe that ends is a ^D typed at the start of a line; a terminal that
+    /// ends has hung up, and the SIGHUP that comes with it says so.
+    fn end_of_input(&mut self) {
+        if let Ok(modes) = tcgetattr(&self.master)
+            && modes.local_modes.contains(LocalModes::ICANON)
+        {
+            self.typed.bytes.push(modes.special_codes[SpecialCodeIndex::VEOF]);
+        }
+    }
+
+    fn signals_typed(&self) -> Vec<Signal> {
+        let Ok(modes) = tcgetattr(&self.master) else { return Vec::new() };
+        if !modes.local_modes.contains(LocalModes::ISIG) {
+            return Vec::new();
+        }
+        let keys = [
+            (SpecialCodeIndex::VINTR, Signal::SIGINT),
+            (SpecialCodeIndex::VQUIT, Signal::SIGQUIT),
+            (SpecialCodeIndex::VSUSP, Signal::SIGTSTP),
+        ];
+        let of = |&byte: &u8| keys.iter().find(|(key, _)| byte != 0 && modes.special_codes[*key] == byte);
+        self.typed.bytes.iter().filter_map(of).map(|(_, signal)| *signal).collect()
+    }
+
+    /// The process group in the foreground of the console.
+    pub fn foreground(&self) -> Option<i32> {
+        tcgetpgrp(&self.master).ok().map(|pgrp| pgrp.as_raw_nonzero().get())
+    }
+
+    /// The caller's terminal has another size now.
+    pub fn resize(&self) {
+        if let Ok(size) = tcgetwinsize(stdin()).or_else(|_| tcgetwinsize(stdout())) {
+            let _ = tcsetwinsize(&self.master, size);
+        }
+    }
+
+    /// Gives the terminal back for a while, or for good.
+    pub fn release(&self) {
+        self.terminal.restore();
+    }
+
+    /// Takes it again.
+    pub fn retake(&self) {
+        self.terminal.set_raw();
+        self.resize();
+    }
+}
+
+/// A file description of our own for a terminal, so that no one who shares the
+/// caller's sees it become non-blocking; the caller's where that is refused.
+fn reopened(fd: BorrowedFd) -> Result<OwnedFd, Error> {
+    if isatty(fd) {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(own) = rustix::fs::open(mount::fd_path(fd), flags, Mode::empty()) {
+            return Ok(own);
+        }
+    }
+    rustix::io::fcntl_dupfd_cloexec(fd, 3).tried(|| "cannot duplicate the standard fds")
+}

@@ -1,0 +1,117 @@
+//! The guard: init of the outer PID namespace. It never execs; when it dies,
+//! for whatever reason, the kernel kills every process of the container.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use isolate::process::{Child, Forked, Status, die_with_parent, fork};
+use isolate::{namespace, signal};
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, OFlags, Mode, openat};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use seal::{Context, Error};
+
+use crate::console::Terminal;
+use crate::ids::Ids;
+use crate::message::{Channel, Message};
+use crate::options::Options;
+use crate::{init, root};
+
+/// What guard and init get from the supervisor by being its fork.
+pub struct Inherited<'a> {
+    pub options: &'a Options,
+    pub ids: &'a Ids,
+    /// To the supervisor.
+    pub channel: Channel,
+    /// Tells when the supervisor has died.
+    pub supervisor: OwnedFd,
+    /// The signal mask of the caller, for the command.
+    pub signals: &'a signal::Blocked,
+    /// The caller's terminal, if the command gets one of its own.
+    pub terminal: Option<&'a Terminal>,
+}
+
+/// Runs the guard, to its end.
+pub fn run(inherited: &Inherited) -> ! {
+    let message = match guard(inherited) {
+        Ok(status) => Message::Ended(status),
+        Err(error) => Message::Failed(error.exit_status(), error.render("contain")),
+    };
+    inherited.channel.send(&message);
+    std::process::exit(0)
+}
+
+fn guard(inherited: &Inherited) -> Result<Status, Error> {
+    let Inherited { ids, channel, .. } = inherited;
+    if ids.outer.is_some() {
+        // The supervisor, outside, has our maps written.
+        if !matches!(channel.receive()?, Some(Message::Go)) {
+            return Err(Error::new("the supervisor has died"));
+        }
+        pseudo::become_root(false)?;
+    }
+    // After the last change of credentials, which clears it. A terminal must be
+    // given back first: then it only wakes us, if we were stopped.
+    die_with_parent(if inherited.terminal.is_some() { libc::SIGCONT } else { libc::SIGKILL });
+    if is_readable(&inherited.supervisor) {
+        return Err(Error::new("the supervisor has died"));
+    }
+    let children = signal::Blocked::new([Signal::SIGCHLD])?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .tried(|| "cannot make the mounts private")?;
+    let (ours, theirs) = Channel::pair()?;
+    let flags = namespace::USER.flag | namespace::PID.flag | namespace::TIME.flag;
+    let init = match fork(flags).map_err(|errno| {
+        Error::new("cannot create user, PID and time namespaces")
+            .because(errno)
+            .maybe_hint(pseudo::userns_hint(errno as i32))
+    })? {
+        Forked::Child => {
+            drop(ours);
+            init::run(inherited, &theirs)
+        }
+        Forked::Parent(init) => init,
+    };
+    drop(theirs);
+    // The init makes the other namespaces meanwhile.
+    let pid = init.pid_in_proc().tried(|| "cannot find the container's init in /proc")?;
+    ids.inner.write_directly(pid, true)?;
+    let userns = openat(CWD, format!("/proc/{pid}/ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .tried(|| "cannot open the container's user namespace")?;
+    let root = root::assemble(inherited.options, ids, userns.as_fd())?;
+    // That it is gone shows when it is waited for.
+    let _ = ours.send_raw(b"G", &[root.as_fd()]);
+    drop((ours, root, userns));
+    supervise(inherited, &init, &children)
+}
+
+/// Waits for the container's init to end, or for the supervisor to die.
+fn supervise(inherited: &Inherited, init: &Child, children: &signal::Blocked) -> Result<Status, Error> {
+    loop {
+        let mut fds = [
+            PollFd::new(children, PollFlags::IN),
+            PollFd::new(&inherited.supervisor, PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            result => result.tried(|| "cannot wait for the container")?,
+        };
+        if !fds[1].revents().is_empty() {
+            if let Some(terminal) = inherited.terminal {
+                terminal.restore_if_raw();
+            }
+            std::process::exit(0);
+        }
+        while children.next().is_some() {}
+        match init.changed().tried(|| "cannot wait for the container")? {
+            Some(Status::Stopped) => inherited.channel.send(&Message::Stopped),
+            Some(status) => return Ok(status),
+            None => {}
+        }
+    }
+}
+
+fn is_readable(fd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
+}

@@ -1,0 +1,50 @@
+//! Which ids the two user namespaces of a container map.
+
+use pseudo::{Caller, Maps};
+use seal::Error;
+
+use crate::options::Options;
+
+/// The maps of a container and how its trees are made to fit them.
+pub struct Ids {
+    /// Who runs this.
+    pub caller: Caller,
+    /// The guard's own user namespace; a privileged caller needs none.
+    pub outer: Option<Maps>,
+    /// The container's, in terms of the guard's.
+    pub inner: Maps,
+    /// Whether trees are idmapped to show the ids that stand on disk.
+    pub idmap: bool,
+    /// What the container's root is to the guard.
+    pub root: (u32, u32),
+}
+
+impl Ids {
+    /// Decides for this caller. Root of the initial user namespace can idmap;
+    /// root of another one, `pseudo`'s, cannot and maps identity, so that the
+    /// ids need not shift at all; an ordinary user maps his own in the outer
+    /// namespace and repeats them in the inner one.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let caller = Caller::current()?;
+        let asked = options.uid_map.is_some() || options.gid_map.is_some();
+        let (outer, inner) = if !caller.privileged {
+            let outer = Maps::requested(&caller, options.uid_map.as_deref(), options.gid_map.as_deref())?;
+            let inner = Maps { uid: outer.uid.identity(), gid: outer.gid.identity() };
+            (Some(outer), inner)
+        } else if caller.in_initial_namespace() || asked {
+            (None, Maps::requested(&caller, options.uid_map.as_deref(), options.gid_map.as_deref())?)
+        } else {
+            (None, Maps { uid: caller.uids.identity(), gid: caller.gids.identity() })
+        };
+        let same = inner.uid.is_identity() && inner.gid.is_identity();
+        let idmap = options.idmap && caller.privileged && caller.in_initial_namespace() && !same;
+        let root = (inner.uid.outside(0).unwrap_or(0), inner.gid.outside(0).unwrap_or(0));
+        Ok(Self { caller, outer, inner, idmap, root })
+    }
+
+    /// Whether mounts copied into the guard's namespace are not locked
+    /// together: it is of the same user namespace as the caller's.
+    pub fn unlocked(&self) -> bool {
+        self.outer.is_none() && self.caller.in_initial_namespace()
+    }
+}

@@ -1,0 +1,236 @@
+//! The container's init, from its first moment to the command: makes the
+//! namespaces that the guard did not, moves into the root, and becomes CMD.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use isolate::process::{self, Forked};
+use isolate::signal::Blocked;
+use isolate::{loopback, namespace};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
+use rustix::process::{chdir, fchdir, getcwd};
+use seal::exec::{self, DEFAULT_PATH, Environment};
+use seal::{Context, Error};
+
+use crate::console::Slave;
+use crate::guard::Inherited;
+use crate::message::{Channel, Message};
+use crate::{ephemeral, mount, reaper, sys};
+
+/// Runs the init, which ends as the command.
+pub fn run(inherited: &Inherited, guard: &Channel) -> ! {
+    let Err(error) = init(inherited, guard);
+    inherited.channel.send(&Message::Failed(error.exit_status(), error.render("contain")));
+    std::process::exit(error.exit_status().into())
+}
+
+fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
+    let options = inherited.options;
+    make_namespaces(options.host_net)?;
+    if let Some(name) = &options.hostname {
+        nix::unistd::sethostname(name).tried(|| format!("cannot set the host name to {name:?}"))?;
+    }
+    let root = guard.receive_raw()?.1.pop().ok_or_else(|| Error::new("the guard has died"))?;
+    // The copy of the mount namespace takes the working directory along.
+    fchdir(&root).tried(|| "cannot enter the root")?;
+    unshare(CloneFlags::CLONE_NEWNS).tried(|| "cannot create a mount namespace")?;
+    become_root()?;
+    let root = mount_own(inherited)?;
+    let slave = inherited.terminal.map(|terminal| Slave::open(&root, terminal)).transpose()?;
+    if let Some(command) = &options.inside {
+        helper(command, &root, inherited.signals)?;
+    }
+    pivot(&root)?;
+    drop(root);
+    let namespaces = if options.status_fd.is_some() { inodes()? } else { String::new() };
+    let environment = environment(inherited);
+    let (slave, master) = slave.map_or((None, None), |slave| (Some(slave.fd), Some(slave.master)));
+    let ready = Message::Ready {
+        init: process::own_pidfd().tried(|| "cannot open a pidfd of the init")?,
+        master,
+        namespaces,
+    };
+    inherited.channel.send(&ready);
+    drop(ready);
+    if options.waits_for_go() && !matches!(inherited.channel.receive()?, Some(Message::Go)) {
+        return Err(Error::new("the supervisor has died"));
+    }
+    take_stdio(slave)?;
+    close_others(&inherited.channel, &options.pass_fds)?;
+    enter_cwd(&options.cwd)?;
+    inherited.signals.restore();
+    if options.init {
+        reaper::run(&options.command, &environment, &inherited.channel, inherited.terminal.is_some())
+    }
+    Err(exec::exec(&options.command, &environment))
+}
+
+/// While the guard writes our maps and assembles the root. Capabilities in a
+/// new user namespace do not wait for its maps.
+fn make_namespaces(host_net: bool) -> Result<(), Error> {
+    let mut flags = namespace::IPC.flag | namespace::UTS.flag | namespace::CGROUP.flag;
+    if !host_net {
+        flags |= namespace::NET.flag;
+    }
+    unshare(CloneFlags::from_bits_retain(flags as i32))
+        .tried(|| "cannot create network, IPC, UTS and cgroup namespaces")?;
+    if host_net { Ok(()) } else { loopback::up() }
+}
+
+fn become_root() -> Result<(), Error> {
+    pseudo::become_root(true)?;
+    // Until the exec nobody in the container may look into this process,
+    // which still has the host's fds and program (CVE-2016-9962).
+    nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")
+}
+
+/// Binds the root over itself, since a locked mount cannot be pivoted to, and
+/// mounts what belongs to the new namespaces.
+fn mount_own(inherited: &Inherited) -> Result<OwnedFd, Error> {
+    let here = openat(rustix::fs::CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(|| "cannot open the root")?;
+    let root = mount::clone_tree(&here, true).tried(|| "cannot bind the root over itself")?;
+    mount::attach(&root, &here).tried(|| "cannot bind the root over itself")?;
+    let base = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount_new(&root, "proc", "proc", base, "")?;
+    if !inherited.options.host_net {
+        mount_new(&root, "sys", "sysfs", base, "")?;
+    }
+    let tty = if inherited.ids.inner.gid.outside(5).is_some() { ",gid=5" } else { "" };
+    let data = format!("newinstance,ptmxmode=0666,mode=620{tty}");
+    mount_new(&root, "dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, &data)?;
+    Ok(root)
+}
+
+fn mount_new(root: &OwnedFd, place: &str, fstype: &str, flags: MountFlags, data: &str) -> Result<(), Error> {
+    let point = mount::open_inside(root, Path::new(place)).tried(|| format!("cannot open the mount point {place:?}"))?;
+    mount::mount_on(&point, fstype, flags, data).map_err(|errno| {
+        let masked = errno == nix::errno::Errno::EPERM && matches!(fstype, "proc" | "sysfs");
+        let hint = masked.then(|| {
+            format!(
+                "the kernel mounts {fstype} only where all of an older one is visible: part of /{place} is masked here, \
+                 as in a container of Docker or Podman (--security-opt unmask=ALL)"
+            )
+        });
+        Error::new(format!("cannot mount {fstype} on {place:?}")).because(errno).maybe_hint(hint)
+    })
+}
+
+/// Runs a shell command of the host in the new namespaces, in the new root.
+fn helper(command: &OsStr, root: &OwnedFd, signals: &Blocked) -> Result<(), Error> {
+    let cannot = || format!("cannot run the inside helper {command:?}");
+    let helper = match process::fork(0).tried(cannot)? {
+        Forked::Parent(helper) => helper,
+        Forked::Child => {
+            let become_helper = || -> Result<Infallible, Error> {
+                chdir(ephemeral::OLD).tried(cannot)?;
+                rustix::process::chroot(".").tried(cannot)?;
+                fchdir(root).tried(cannot)?;
+                signals.restore();
+                Err(exec::exec(&["/bin/sh".into(), "-c".into(), command.into()], &Environment::inherited()))
+            };
+            let Err(error) = become_helper();
+            eprint!("{}", error.render("contain"));
+            std::process::exit(error.exit_status().into())
+        }
+    };
+    match helper.wait().tried(cannot)?.code() {
+        0 => Ok(()),
+        status => Err(Error::new(format!("the inside helper {command:?} failed: exit status {status}"))),
+    }
+}
+
+/// As JSON: {"user":4026531837,…}. Only we can look, since nobody else may.
+fn inodes() -> Result<String, Error> {
+    let inode = |namespace: &&namespace::Namespace| {
+        let inode = namespace.inode(None).tried(|| format!("cannot look at /proc/self/ns/{}", namespace.name))?;
+        Ok(format!("\"{}\":{inode}", namespace.name))
+    };
+    let inodes: Result<Vec<_>, Error> = namespace::ALL.iter().map(inode).collect();
+    Ok(format!("{{{}}}", inodes?.join(",")))
+}
+
+/// Nothing of the new root has been executed or opened for its content so far.
+fn pivot(root: &OwnedFd) -> Result<(), Error> {
+    fchdir(root).tried(|| "cannot enter the root")?;
+    sys::pivot_root_here(c".").tried(|| "cannot pivot to the root")?;
+    unmount(".", UnmountFlags::DETACH).tried(|| "cannot detach the old root")?;
+    chdir("/").tried(|| "cannot enter the root")
+}
+
+fn environment(inherited: &Inherited) -> Environment {
+    let options = inherited.options;
+    let mut vars: Vec<(OsString, OsString)> = if options.keep_env { std::env::vars_os().collect() } else { Vec::new() };
+    let mut set = |name: &OsStr, value: &OsStr| {
+        vars.retain(|(old, _)| old != name);
+        vars.push((name.to_owned(), value.to_owned()));
+    };
+    if !options.keep_env {
+        set("PATH".as_ref(), DEFAULT_PATH.as_ref());
+        set("HOME".as_ref(), "/root".as_ref());
+        if let Some(term) = std::env::var_os("TERM") {
+            set("TERM".as_ref(), &term);
+        }
+    }
+    set("container".as_ref(), "nstools".as_ref());
+    for pair in &options.env {
+        let bytes = pair.as_bytes();
+        match bytes.iter().position(|&byte| byte == b'=') {
+            Some(at) => set(OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..])),
+            None => {
+                if let Some(value) = std::env::var_os(pair) {
+                    set(pair, &value);
+                }
+            }
+        }
+    }
+    Environment::new(vars)
+}
+
+/// A session of its own, so that nothing can push keystrokes into the caller's
+/// terminal (CVE-2017-5226) and no ^C arrives twice; with a console, on it.
+fn take_stdio(slave: Option<OwnedFd>) -> Result<(), Error> {
+    rustix::process::setsid().tried(|| "cannot start a session")?;
+    let Some(slave) = slave else { return Ok(()) };
+    let cannot = || "cannot take the console";
+    let keep_stderr = !rustix::termios::isatty(rustix::stdio::stderr());
+    sys::set_controlling_terminal(slave.as_fd()).tried(cannot)?;
+    for fd in 0..if keep_stderr { 2 } else { 3 } {
+        sys::dup_onto(slave.as_fd(), fd).tried(cannot)?;
+    }
+    Ok(())
+}
+
+/// Closes every fd but the standard ones, those to be passed, and our channel,
+/// which closes itself at the exec (CVE-2024-21626).
+fn close_others(channel: &Channel, pass: &[i32]) -> Result<(), Error> {
+    let mut keep: Vec<u32> = pass.iter().map(|&fd| fd as u32).collect();
+    keep.push(channel.as_fd().as_raw_fd() as u32);
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd >= first {
+            sys::close_range(first, fd - 1);
+            first = fd + 1;
+        }
+    }
+    sys::close_range(first, u32::MAX);
+    for &fd in pass {
+        sys::keep_over_exec(fd).tried(|| format!("cannot pass fd {fd}"))?;
+    }
+    Ok(())
+}
+
+/// A link in the root could lead out of it through an fd that is passed.
+fn enter_cwd(cwd: &Path) -> Result<(), Error> {
+    if cwd == Path::new("/") {
+        return Ok(());
+    }
+    chdir(cwd).tried(|| format!("cannot change to the working directory {cwd:?}"))?;
+    let inside = getcwd(Vec::new()).is_ok_and(|path| path.as_bytes().first() == Some(&b'/'));
+    if inside { Ok(()) } else { Err(Error::new(format!("the working directory {cwd:?} is outside the root"))) }
+}

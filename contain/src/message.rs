@@ -1,0 +1,114 @@
+//! What guard and init tell the supervisor, over one sequenced-packet socket.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use isolate::process::Status;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use seal::{Context, Error};
+
+/// An end of the socket.
+pub struct Channel(OwnedFd);
+
+/// What is told.
+pub enum Message {
+    /// The container stands: its init, the master of its console, the inodes of its namespaces.
+    Ready { init: OwnedFd, master: Option<OwnedFd>, namespaces: String },
+    /// Its command is stopped.
+    Stopped,
+    /// Its init has ended.
+    Ended(Status),
+    /// It could not be set up: the exit status and the message, its tool's name included.
+    Failed(u8, String),
+    /// Go on.
+    Go,
+}
+
+const MAX: usize = 4096;
+
+impl Channel {
+    /// A pair of connected ends.
+    pub fn pair() -> Result<(Self, Self), Error> {
+        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .tried(|| "cannot create a socket pair")?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Tells the other end. That it is gone is no failure of ours: whoever
+    /// misses it ends us.
+    pub fn send(&self, message: &Message) {
+        let mut fds: Vec<BorrowedFd> = Vec::new();
+        let bytes = match message {
+            Message::Ready { init, master, namespaces } => {
+                fds.push(init.as_fd());
+                fds.extend(master.as_ref().map(AsFd::as_fd));
+                [b"R", namespaces.as_bytes()].concat()
+            }
+            Message::Stopped => b"S".to_vec(),
+            Message::Ended(Status::Exited(status)) => vec![b'E', *status],
+            Message::Ended(status) => vec![b'K', status.code()],
+            Message::Failed(status, text) => [b"F", &[*status][..], text.as_bytes()].concat(),
+            Message::Go => b"G".to_vec(),
+        };
+        let _ = self.send_raw(&bytes[..bytes.len().min(MAX)], &fds);
+    }
+
+    /// Sends bytes and fds.
+    pub fn send_raw(&self, bytes: &[u8], fds: &[BorrowedFd]) -> rustix::io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            ancillary.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        sendmsg(&self.0, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL).map(|_| ())
+    }
+
+    /// The next message; `None` when no one is left who could send one.
+    pub fn receive(&self) -> Result<Option<Message>, Error> {
+        let (bytes, mut fds) = self.receive_raw()?;
+        let text = |from: usize| String::from_utf8_lossy(&bytes[from..]).into_owned();
+        Ok(match bytes.first() {
+            Some(b'R') if !fds.is_empty() => {
+                let init = fds.remove(0);
+                Some(Message::Ready { init, master: fds.pop(), namespaces: text(1) })
+            }
+            Some(b'S') => Some(Message::Stopped),
+            Some(b'E') => Some(Message::Ended(Status::Exited(bytes[1]))),
+            Some(b'K') => Some(Message::Ended(Status::Killed(i32::from(bytes[1]) - 128))),
+            Some(b'F') => Some(Message::Failed(bytes[1], text(2))),
+            Some(b'G') => Some(Message::Go),
+            _ => None,
+        })
+    }
+
+    /// Receives bytes, none at the end, and fds.
+    pub fn receive_raw(&self) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = vec![0; MAX];
+        let received = loop {
+            match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => break result.tried(|| "cannot receive from the container")?,
+            }
+        };
+        bytes.truncate(received.bytes);
+        let mut fds = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                fds.extend(received);
+            }
+        }
+        Ok((bytes, fds))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,211 @@
+//! Mounts by file descriptor, and where they go: every target is resolved
+//! inside the new root (CVE-2021-30465 and kin).
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat, openat2};
+use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
+use seal::{Context, Error};
+
+use crate::sys;
+
+/// An O_PATH fd for a file or directory of the host.
+pub fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Opens `path` with every symlink and `..` confined to `root`.
+pub fn open_inside(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    // EAGAIN: a rename or a mount went on meanwhile, and the kernel would not answer for "..".
+    loop {
+        match openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(rustix::io::Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+}
+
+/// The path of an fd, for the calls that take no fd.
+pub fn fd_path(fd: impl AsFd) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into()
+}
+
+/// A detached copy of the mount or mounts at `fd`.
+pub fn clone_tree(fd: impl AsFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(fd, "", flags)
+}
+
+/// Attaches a detached mount on top of the file or directory that `target` is.
+pub fn attach(tree: impl AsFd, target: impl AsFd) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, "", target, "", flags)
+}
+
+/// Sets attributes and makes mounts private, so that what the host mounts
+/// below the source later does not appear in the container.
+pub fn set_attributes(
+    tree: impl AsFd,
+    recursive: bool,
+    set: MountAttrFlags,
+    idmap: Option<BorrowedFd>,
+) -> Result<(), Errno> {
+    sys::mount_setattr(tree.as_fd(), recursive, set, libc::MS_PRIVATE, idmap)
+}
+
+/// Mounts a new file system on the directory that `target` is.
+pub fn mount_on(target: impl AsFd, fstype: &str, flags: MountFlags, data: &str) -> Result<(), Errno> {
+    // "." is the one path that no one can redirect.
+    rustix::process::fchdir(target).map_err(errno)?;
+    let data = CString::new(data).map_err(|_| Errno::EINVAL)?;
+    mount(fstype, ".", fstype, flags, Some(data.as_c_str())).map_err(errno)
+}
+
+/// rustix's errno as nix's.
+pub fn errno(errno: rustix::io::Errno) -> Errno {
+    Errno::from_raw(errno.raw_os_error())
+}
+
+/// Whether `fd` is a directory.
+pub fn is_dir(fd: impl AsFd) -> bool {
+    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Where mounts go: the new root, and which of its file systems are ours, so
+/// that to create a file there changes nothing on the host.
+pub struct Target {
+    root: OwnedFd,
+    ours: Vec<u64>,
+    name: PathBuf,
+}
+
+impl Target {
+    /// The root that `root` is, the devices of those file systems in it that
+    /// are ours, and what the user called it.
+    pub fn new(root: OwnedFd, ours: Vec<u64>, name: &Path) -> Self {
+        Self { root, ours, name: name.to_owned() }
+    }
+
+    /// The root.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Gives the root away.
+    pub fn into_root(self) -> OwnedFd {
+        self.root
+    }
+
+    /// Remembers that the file system at `fd` was made by us.
+    pub fn is_ours(&mut self, fd: impl AsFd) {
+        self.ours.extend(fstat(fd).map(|stat| stat.st_dev));
+    }
+
+    /// The mount point `path`, a directory or else a file; created if it is
+    /// missing and that changes nothing on the host.
+    pub fn point(&self, path: &Path, dir: bool) -> Result<OwnedFd, Error> {
+        let cannot = |what: &str| format!("cannot {what} the mount point {path:?} in {:?}", self.name);
+        let path = path.strip_prefix("/").unwrap_or(path);
+        match open_inside(&self.root, path) {
+            Err(rustix::io::Errno::NOENT) => {}
+            result => return result.tried(|| cannot("open")),
+        }
+        let mut parent = open_inside(&self.root, Path::new(".")).tried(|| cannot("open"))?;
+        let mut so_far = PathBuf::new();
+        let parts: Vec<&OsStr> = path.iter().collect();
+        for (index, part) in parts.iter().enumerate() {
+            so_far.push(part);
+            let next = match open_inside(&self.root, &so_far) {
+                Err(rustix::io::Errno::NOENT) => {
+                    if !fstat(&parent).is_ok_and(|stat| self.ours.contains(&stat.st_dev)) {
+                        return Err(Error::new(cannot("find"))
+                            .because(Errno::ENOENT)
+                            .hint("it would have to be made on the host: make it yourself, or use --ephemeral"));
+                    }
+                    let last = index + 1 == parts.len();
+                    create(&parent, part, dir || !last).tried(|| cannot("create"))?;
+                    open_inside(&self.root, &so_far)
+                }
+                result => result,
+            };
+            parent = next.tried(|| cannot("open"))?;
+        }
+        Ok(parent)
+    }
+}
+
+fn create(parent: &OwnedFd, name: &OsStr, dir: bool) -> rustix::io::Result<()> {
+    if dir {
+        return mkdirat(parent, name, Mode::from_raw_mode(0o755));
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(|_| ())
+}
+
+/// A line of /proc/self/mountinfo, as far as it matters here.
+pub struct Mounted {
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// The type of the file system.
+    pub fstype: String,
+}
+
+/// The mounts strictly below `dir`, which must be canonical: each path once,
+/// outer before inner.
+pub fn mounts_below(dir: &Path) -> Result<Vec<Mounted>, Error> {
+    let text = std::fs::read("/proc/self/mountinfo").tried(|| "cannot read /proc/self/mountinfo")?;
+    let mut found: Vec<Mounted> = Vec::new();
+    for line in text.split(|&byte| byte == b'\n') {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let Some(point) = fields.nth(4) else { continue };
+        let point = PathBuf::from(unescape(point));
+        if point == dir || !point.starts_with(dir) {
+            continue;
+        }
+        let fstype = fields.skip_while(|field| *field != b"-").nth(1).unwrap_or_default();
+        found.retain(|earlier| earlier.point != point);
+        found.push(Mounted { point, fstype: String::from_utf8_lossy(fstype).into_owned() });
+    }
+    found.sort_by(|a, b| a.point.cmp(&b.point));
+    Ok(found)
+}
+
+/// Space, tab, newline and backslash stand as `\ooo` there (proc_pid_mountinfo(5)).
+fn unescape(text: &[u8]) -> std::ffi::OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = (byte == b'\\').then(|| tail.get(..3)).flatten();
+        let value = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(value.unwrap_or(byte));
+        rest = if value.is_some() { &tail[3..] } else { tail };
+    }
+    std::ffi::OsString::from_vec(bytes)
+}
+
+/// The canonical path of an fd in this mount namespace.
+pub fn real_path(fd: impl AsFd) -> Result<PathBuf, Error> {
+    rustix::fs::readlinkat(CWD, fd_path(fd), Vec::new())
+        .map(|path| PathBuf::from(OsStr::from_bytes(path.as_bytes())))
+        .tried(|| "cannot read /proc/self/fd")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unescapes_mountinfo() {
+        assert_eq!(unescape(br"/a\040b\134c\011\012"), "/a b\\c\t\n");
+        assert_eq!(unescape(br"/a\04"), r"/a\04");
+    }
+}
