@@ -147,7 +147,8 @@ impl<'a> Supervisor<'a> {
     /// The container stands; its command has not started if someone waits for that.
     fn ready(&mut self, pidfd: OwnedFd, namespaces: &str) -> Result<(), Error> {
         let options = self.options;
-        let pid = process::pid_in_proc(&pidfd).tried(|| "cannot find the container's init in /proc")? as i32;
+        // It may have been so quick that it is gone; its end is told next.
+        let Ok(pid) = process::pid_in_proc(&pidfd).map(|pid| pid as i32) else { return Ok(()) };
         let announcement = container::announce(pid, &options.root, &options.command)?;
         self.init = Some(Init { pid, pidfd, _announcement: announcement });
         let own = std::process::id();
