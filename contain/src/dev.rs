@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use isolate::inside;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor, mkdirat, open, openat, symlinkat};
 use rustix::mount::{MountAttrFlags, MountFlags};
@@ -30,7 +31,7 @@ pub fn populate(target: &mut Target, ids: &Ids) -> Result<(), Error> {
     let point = target.point(Path::new("dev"), true)?;
     mount::mount_on(&point, "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, &format!("mode=755,uid={uid},gid={gid}"))
         .tried(|| r#"cannot mount tmpfs on "dev""#)?;
-    let dev = mount::open_inside(target.root(), Path::new("dev")).tried(|| r#"cannot open "dev""#)?;
+    let dev = inside::open(target.root(), Path::new("dev")).tried(|| r#"cannot open "dev""#)?;
     target.is_ours(&dev);
     as_container_root(ids, || {
         let made = |name: &str| format!("cannot create \"dev/{name}\"");

@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use isolate::inside;
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, mkdirat, openat};
 use rustix::mount::{
@@ -130,7 +131,7 @@ pub fn mount(options: &Options, work: &Work, tree: &Tree, source: &OwnedFd) -> R
         }
         // One that is itself covered, or not for us to see, has no path.
         let Ok(source) = mount::open_path(&point) else { continue };
-        let inside = point.strip_prefix(&path).expect("it is below");
+        let place = point.strip_prefix(&path).expect("it is below");
         let mounted = match mount::is_dir(&source).then(|| over(work, tree, &source, &point)) {
             Some(Ok(overlay)) => {
                 target.is_ours(&overlay);
@@ -139,8 +140,8 @@ pub fn mount(options: &Options, work: &Work, tree: &Tree, source: &OwnedFd) -> R
             // A single file, or a file system that takes no overlay.
             _ => tree.read_only_copy(&source, &point)?,
         };
-        let place = mount::open_inside(target.root(), inside).tried(|| format!("cannot open {inside:?}"))?;
-        mount::attach(&mounted, &place).tried(|| format!("cannot mount on {inside:?}"))?;
+        let on = inside::open(target.root(), place).tried(|| format!("cannot open {place:?}"))?;
+        mount::attach(&mounted, &on).tried(|| format!("cannot mount on {place:?}"))?;
     }
     Ok(target)
 }

@@ -4,16 +4,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use isolate::process::{Child, Forked, Status, die_with_parent, fork};
+use isolate::channel::{Channel, Message};
+use isolate::console::Terminal;
 use isolate::{namespace, signal};
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, OFlags, Mode, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use seal::{Context, Error};
 
-use crate::console::Terminal;
 use crate::ids::Ids;
-use crate::message::{Channel, Message};
 use crate::options::Options;
 use crate::{init, root};
 
@@ -35,7 +35,7 @@ pub struct Inherited<'a> {
 pub fn run(inherited: &Inherited) -> ! {
     let message = match guard(inherited) {
         Ok(status) => Message::Ended(status),
-        Err(error) => Message::Failed(error.exit_status(), error.render("contain")),
+        Err(error) => Message::Failed(error),
     };
     inherited.channel.send(&message);
     std::process::exit(0)

@@ -3,13 +3,16 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use isolate::process::{self, Forked};
+use isolate::channel::{Channel, Message};
+use isolate::console::{Pty, Terminal, take_stdio};
+use isolate::process::{self, Forked, Status, close_other_fds};
+use isolate::reaper::Reaper;
 use isolate::signal::Blocked;
-use isolate::{loopback, namespace};
+use isolate::{inside, loopback, namespace};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
@@ -17,16 +20,15 @@ use rustix::process::{chdir, fchdir, getcwd};
 use seal::exec::{self, DEFAULT_PATH, Environment};
 use seal::{Context, Error};
 
-use crate::console::Slave;
 use crate::guard::Inherited;
-use crate::message::{Channel, Message};
-use crate::{ephemeral, mount, reaper, sys};
+use crate::{ephemeral, mount, sys};
 
 /// Runs the init, which ends as the command.
 pub fn run(inherited: &Inherited, guard: &Channel) -> ! {
     let Err(error) = init(inherited, guard);
-    inherited.channel.send(&Message::Failed(error.exit_status(), error.render("contain")));
-    std::process::exit(error.exit_status().into())
+    let status = error.exit_status();
+    inherited.channel.send(&Message::Failed(error));
+    std::process::exit(status.into())
 }
 
 fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
@@ -41,7 +43,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     unshare(CloneFlags::CLONE_NEWNS).tried(|| "cannot create a mount namespace")?;
     become_root()?;
     let root = mount_own(inherited)?;
-    let slave = inherited.terminal.map(|terminal| Slave::open(&root, terminal)).transpose()?;
+    let console = inherited.terminal.map(|terminal| console(&root, terminal)).transpose()?;
     if let Some(command) = &options.inside {
         helper(command, &root, inherited.signals)?;
     }
@@ -49,7 +51,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     drop(root);
     let namespaces = if options.status_fd.is_some() { inodes()? } else { String::new() };
     let environment = environment(inherited);
-    let (slave, master) = slave.map_or((None, None), |slave| (Some(slave.fd), Some(slave.master)));
+    let (slave, master) = console.map_or((None, None), |pty| (Some(pty.slave), Some(pty.master)));
     let ready = Message::Ready {
         init: process::own_pidfd().tried(|| "cannot open a pidfd of the init")?,
         master,
@@ -60,14 +62,18 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     if options.waits_for_go() && !matches!(inherited.channel.receive()?, Some(Message::Go)) {
         return Err(Error::new("the supervisor has died"));
     }
-    take_stdio(slave)?;
-    close_others(&inherited.channel, &options.pass_fds)?;
+    take_stdio(slave.as_ref())?;
+    drop(slave);
+    close_other_fds(&[inherited.channel.as_fd()], &options.pass_fds)?;
     enter_cwd(&options.cwd)?;
     inherited.signals.restore();
-    if options.init {
-        reaper::run(&options.command, &environment, &inherited.channel, inherited.terminal.is_some())
+    let become_command = || exec::exec(&options.command, &environment);
+    if !options.init {
+        return Err(become_command());
     }
-    Err(exec::exec(&options.command, &environment))
+    let reaper = Reaper { channel: &inherited.channel, console: inherited.terminal.is_some(), supervisor: None };
+    let status = reaper.run(become_command)?.map_or(125, Status::code);
+    std::process::exit(status.into())
 }
 
 /// While the guard writes our maps and assembles the root. Capabilities in a
@@ -107,7 +113,7 @@ fn mount_own(inherited: &Inherited) -> Result<OwnedFd, Error> {
 }
 
 fn mount_new(root: &OwnedFd, place: &str, fstype: &str, flags: MountFlags, data: &str) -> Result<(), Error> {
-    let point = mount::open_inside(root, Path::new(place)).tried(|| format!("cannot open the mount point {place:?}"))?;
+    let point = inside::open(root, Path::new(place)).tried(|| format!("cannot open the mount point {place:?}"))?;
     mount::mount_on(&point, fstype, flags, data).map_err(|errno| {
         let masked = errno == nix::errno::Errno::EPERM && matches!(fstype, "proc" | "sysfs");
         let hint = masked.then(|| {
@@ -118,6 +124,17 @@ fn mount_new(root: &OwnedFd, place: &str, fstype: &str, flags: MountFlags, data:
         });
         Error::new(format!("cannot mount {fstype} on {place:?}")).because(errno).maybe_hint(hint)
     })
+}
+
+/// A pty of the container's own devpts, bound at /dev/console.
+fn console(root: &OwnedFd, terminal: &Terminal) -> Result<Pty, Error> {
+    let cannot = || "cannot bind the console on \"dev/console\"";
+    let pts = inside::open(root, Path::new("dev/pts")).tried(|| "cannot open \"dev/pts\"")?;
+    let pty = Pty::open(&pts, terminal)?;
+    let bound = mount::clone_tree(&pty.slave, false).tried(cannot)?;
+    let point = inside::open(root, Path::new("dev/console")).tried(cannot)?;
+    mount::attach(&bound, &point).tried(cannot)?;
+    Ok(pty)
 }
 
 /// Runs a shell command of the host in the new namespaces, in the new root.
@@ -189,40 +206,6 @@ fn environment(inherited: &Inherited) -> Environment {
         }
     }
     Environment::new(vars)
-}
-
-/// A session of its own, so that nothing can push keystrokes into the caller's
-/// terminal (CVE-2017-5226) and no ^C arrives twice; with a console, on it.
-fn take_stdio(slave: Option<OwnedFd>) -> Result<(), Error> {
-    rustix::process::setsid().tried(|| "cannot start a session")?;
-    let Some(slave) = slave else { return Ok(()) };
-    let cannot = || "cannot take the console";
-    let keep_stderr = !rustix::termios::isatty(rustix::stdio::stderr());
-    sys::set_controlling_terminal(slave.as_fd()).tried(cannot)?;
-    for fd in 0..if keep_stderr { 2 } else { 3 } {
-        sys::dup_onto(slave.as_fd(), fd).tried(cannot)?;
-    }
-    Ok(())
-}
-
-/// Closes every fd but the standard ones, those to be passed, and our channel,
-/// which closes itself at the exec (CVE-2024-21626).
-fn close_others(channel: &Channel, pass: &[i32]) -> Result<(), Error> {
-    let mut keep: Vec<u32> = pass.iter().map(|&fd| fd as u32).collect();
-    keep.push(channel.as_fd().as_raw_fd() as u32);
-    keep.sort_unstable();
-    let mut first = 3;
-    for fd in keep {
-        if fd >= first {
-            sys::close_range(first, fd - 1);
-            first = fd + 1;
-        }
-    }
-    sys::close_range(first, u32::MAX);
-    for &fd in pass {
-        sys::keep_over_exec(fd).tried(|| format!("cannot pass fd {fd}"))?;
-    }
-    Ok(())
 }
 
 /// A link in the root could lead out of it through an fd that is passed.

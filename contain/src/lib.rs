@@ -13,16 +13,13 @@
 //! std::process::exit(contain::run(options).unwrap().into());
 //! ```
 
-mod console;
 mod dev;
 mod ephemeral;
 mod guard;
 mod ids;
 mod init;
-mod message;
 mod mount;
 pub mod options;
-mod reaper;
 mod root;
 mod skeleton;
 mod spec;

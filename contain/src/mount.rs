@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use isolate::inside;
 use nix::errno::Errno;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, open, openat};
 use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 use seal::{Context, Error};
 
@@ -16,18 +17,6 @@ use crate::sys;
 /// An O_PATH fd for a file or directory of the host.
 pub fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Opens `path` with every symlink and `..` confined to `root`.
-pub fn open_inside(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    // EAGAIN: a rename or a mount went on meanwhile, and the kernel would not answer for "..".
-    loop {
-        match openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(rustix::io::Errno::AGAIN) => {}
-            result => return result,
-        }
-    }
 }
 
 /// The path of an fd, for the calls that take no fd.
@@ -114,16 +103,16 @@ impl Target {
     pub fn point(&self, path: &Path, dir: bool) -> Result<OwnedFd, Error> {
         let cannot = |what: &str| format!("cannot {what} the mount point {path:?} in {:?}", self.name);
         let path = path.strip_prefix("/").unwrap_or(path);
-        match open_inside(&self.root, path) {
+        match inside::open(&self.root, path) {
             Err(rustix::io::Errno::NOENT) => {}
             result => return result.tried(|| cannot("open")),
         }
-        let mut parent = open_inside(&self.root, Path::new(".")).tried(|| cannot("open"))?;
+        let mut parent = inside::open(&self.root, Path::new(".")).tried(|| cannot("open"))?;
         let mut so_far = PathBuf::new();
         let parts: Vec<&OsStr> = path.iter().collect();
         for (index, part) in parts.iter().enumerate() {
             so_far.push(part);
-            let next = match open_inside(&self.root, &so_far) {
+            let next = match inside::open(&self.root, &so_far) {
                 Err(rustix::io::Errno::NOENT) => {
                     if !fstat(&parent).is_ok_and(|stat| self.ours.contains(&stat.st_dev)) {
                         return Err(Error::new(cannot("find"))
@@ -132,7 +121,7 @@ impl Target {
                     }
                     let last = index + 1 == parts.len();
                     create(&parent, part, dir || !last).tried(|| cannot("create"))?;
-                    open_inside(&self.root, &so_far)
+                    inside::open(&self.root, &so_far)
                 }
                 result => result,
             };

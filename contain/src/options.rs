@@ -4,20 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use isolate::console::Wanted;
 use seal::{Error, cli};
 
 use crate::spec::Spec;
-
-/// When the command gets a terminal of its own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Console {
-    /// If stdin and stdout are both terminals.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
 
 /// What was asked for.
 pub struct Options {
@@ -36,7 +26,7 @@ pub struct Options {
     pub(crate) gid_map: Option<OsString>,
     pub(crate) inside: Option<OsString>,
     pub(crate) outside: Option<OsString>,
-    pub(crate) console: Console,
+    pub(crate) console: Wanted,
     pub(crate) init: bool,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) status_fd: Option<i32>,
@@ -113,9 +103,9 @@ pub fn parse() -> Result<Options, Error> {
         return Err(Error::new(format!("--cwd {cwd:?} is not absolute")));
     }
     let console = match (matches.get_flag("console"), matches.get_flag("no-console")) {
-        (true, _) => Console::Always,
-        (_, true) => Console::Never,
-        _ => Console::Auto,
+        (true, _) => Wanted::Always,
+        (_, true) => Wanted::Never,
+        _ => Wanted::Auto,
     };
     Ok(Options {
         command: words,

@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use isolate::inside;
 use nix::errno::Errno;
 use rustix::fs::{Mode, OFlags, fstat, open, openat};
 use rustix::mount::{MountAttrFlags, MountFlags};
@@ -148,8 +149,8 @@ fn submounts(
         // One that is itself covered, or not for us to see, has no path.
         let Ok(source) = mount::open_path(&point) else { continue };
         let copy = tree.copy(&source, &point, set, idmap)?;
-        let inside = point.strip_prefix(path).expect("it is below");
-        let place = mount::open_inside(target.root(), inside).tried(|| format!("cannot open {inside:?}"))?;
+        let below = point.strip_prefix(path).expect("it is below");
+        let place = inside::open(target.root(), below).tried(|| format!("cannot open {below:?}"))?;
         mount::attach(&copy, &place).tried(|| format!("cannot bind {point:?}"))?;
     }
     Ok(target)
@@ -229,7 +230,7 @@ fn tmpfs(target: &mut Target, ids: &Ids, spec: &Spec, data: &[String]) -> Result
     let flags = MountFlags::from_bits_retain(spec.attributes.bits() as _);
     mount::mount_on(&point, "tmpfs", flags, &options)
         .tried(|| format!("cannot mount tmpfs on {dest:?} with {:?}", data.join(",")))?;
-    let mounted = mount::open_inside(target.root(), dest).tried(|| format!("cannot open {dest:?}"))?;
+    let mounted = inside::open(target.root(), dest).tried(|| format!("cannot open {dest:?}"))?;
     target.is_ours(&mounted);
     Ok(())
 }

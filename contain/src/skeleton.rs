@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use isolate::inside;
 use nix::errno::Errno;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fstat, mkdirat, openat, symlinkat};
 use rustix::mount::MountAttrFlags;
@@ -92,8 +93,8 @@ impl Skeleton<'_> {
 
     /// Where the directory `dir` of the host is in the new root.
     fn place(&self, dir: &Path) -> Result<OwnedFd, Error> {
-        let inside = dir.strip_prefix(&self.path).expect("it is below ROOT").to_owned();
-        mount::open_inside(self.root.as_ref().expect("the root comes first"), &inside).tried(|| format!("cannot open {inside:?}"))
+        let path = dir.strip_prefix(&self.path).expect("it is below ROOT");
+        inside::open(self.root.as_ref().expect("the root comes first"), path).tried(|| format!("cannot open {path:?}"))
     }
 
     /// A mount that stands for `dir`, which has no mounts below.

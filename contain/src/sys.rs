@@ -47,33 +47,6 @@ pub fn pivot_root_here(put_old: &CStr) -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), put_old.as_ptr()) }).map(|_| ())
 }
 
-/// TIOCSCTTY: makes a terminal the controlling one of this session.
-pub fn set_controlling_terminal(fd: BorrowedFd) -> Result<(), Errno> {
-    // SAFETY: takes an int.
-    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(|_| ())
-}
-
-/// dup2(2) onto one of the standard fds, whose owner is the whole process.
-pub fn dup_onto(fd: BorrowedFd, onto: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: no object of ours owns fds 0 to 2.
-    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), onto) }).map(|_| ())
-}
-
-/// close_range(2).
-pub fn close_range(first: u32, last: u32) {
-    if first <= last {
-        // SAFETY: the caller has given up every fd in the range; it is about
-        // to exec. Kernels before 5.9 are not served.
-        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    }
-}
-
-/// Clears FD_CLOEXEC of an fd of the caller's, which we know by number only.
-pub fn keep_over_exec(fd: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: takes ints.
-    Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(|_| ())
-}
-
 /// An fd of the caller's, borrowed for as long as the process lives.
 pub fn borrow(fd: libc::c_int) -> BorrowedFd<'static> {
     // SAFETY: it was open when the options were parsed, and nothing of ours

@@ -11,9 +11,14 @@
 //! }
 //! ```
 
+pub mod channel;
+pub mod console;
 pub mod container;
+pub mod inside;
 pub mod loopback;
 pub mod namespace;
 pub mod process;
+pub mod reaper;
 pub mod signal;
+pub mod supervise;
 mod sys;

@@ -5,6 +5,7 @@ use std::{fs, io};
 
 use nix::errno::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use seal::{Context, Error};
 
 use crate::sys;
 
@@ -110,4 +111,25 @@ pub fn pidfd(pid: i32) -> rustix::io::Result<OwnedFd> {
 /// at every change of credentials and at the exec of a set-uid program.
 pub fn die_with_parent(signal: i32) {
     sys::set_parent_death_signal(signal);
+}
+
+/// Closes every fd but the standard ones, those to be passed on to the command
+/// and those that we `need` until the exec (CVE-2024-21626). Whoever owns one of
+/// the others must not use it any more.
+pub fn close_other_fds(need: &[BorrowedFd], pass: &[i32]) -> Result<(), Error> {
+    let mut keep: Vec<u32> = pass.iter().map(|&fd| fd as u32).collect();
+    keep.extend(need.iter().map(|fd| fd.as_raw_fd() as u32));
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd >= first {
+            sys::close_range(first, fd - 1);
+            first = fd + 1;
+        }
+    }
+    sys::close_range(first, u32::MAX);
+    for &fd in pass {
+        sys::keep_over_exec(fd).tried(|| format!("cannot pass fd {fd}"))?;
+    }
+    Ok(())
 }

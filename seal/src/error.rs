@@ -54,6 +54,20 @@ impl Error {
         self.source.as_ref().and_then(io::Error::raw_os_error).unwrap_or(0)
     }
 
+    /// What another process needs to make the same error with [`Error::from_text`].
+    pub fn to_text(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{self}\0{hint}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// An error that another process met.
+    pub fn from_text(status: u8, text: &str) -> Self {
+        let (tried, hint) = text.split_once('\0').map_or((text, None), |(tried, hint)| (tried, Some(hint)));
+        Self::new(tried).maybe_hint(hint).status(status)
+    }
+
     /// The lines that go to stderr, each with the tool's name before it.
     pub fn render(&self, tool: &str) -> String {
         let mut text = format!("{tool}: {self}\n");

@@ -1,1 +1,28 @@
-//! Harness.
+//! What the tests share: the two callers that every test runs as, fresh roots
+//! for them, commands with a deadline, containers that run, and a terminal.
+//!
+//! ```no_run
+//! use tests::{Run, both};
+//!
+//! both(|who| {
+//!     let root = who.busybox();
+//!     assert_eq!(who.contain(&root, &["--ro"], "echo hello").ran().out(), "hello");
+//! });
+//! ```
+#![forbid(unsafe_code)]
+
+mod roots;
+mod run;
+mod running;
+mod tempdir;
+mod terminal;
+mod wait;
+mod who;
+
+pub use roots::Root;
+pub use run::{Ran, Run};
+pub use running::Running;
+pub use tempdir::TempDir;
+pub use terminal::Terminal;
+pub use wait::{eventually, mark, marked};
+pub use who::{Who, as_root, as_user, both};

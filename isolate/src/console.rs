@@ -1,10 +1,8 @@
-//! A terminal of the command's own: a pty of the container's devpts, bound at
-//! /dev/console, its master relayed to the caller's terminal.
+//! A terminal of the command's own: a pty whose master is relayed to the
+//! caller's terminal. And its standard fds without one.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use isolate::signal::Blocked;
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags, openat};
@@ -16,23 +14,45 @@ use rustix::termios::{
 };
 use seal::{Context, Error};
 
-use crate::mount;
-use crate::options::Console;
+use crate::signal::Blocked;
+use crate::sys;
+
+/// When the command gets a terminal of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// If stdin and stdout are both terminals.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// The caller's terminal; with `--console` in a pipeline there may be none.
 pub struct Terminal {
+    input: OwnedFd,
+    output: OwnedFd,
     saved: Option<Termios>,
     size: Option<Winsize>,
 }
 
 impl Terminal {
     /// What the console is to be connected to, if there is to be one.
-    pub fn wanted(console: Console) -> Option<Self> {
-        let terminals = isatty(stdin()) && isatty(stdout());
-        (console == Console::Always || console == Console::Auto && terminals).then(|| Self {
+    pub fn wanted(wanted: Wanted) -> Result<Option<Self>, Error> {
+        let console = match wanted {
+            Wanted::Auto => isatty(stdin()) && isatty(stdout()),
+            Wanted::Always => true,
+            Wanted::Never => false,
+        };
+        if !console {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            input: reopened(stdin())?,
+            output: reopened(stdout())?,
             saved: tcgetattr(stdin()).ok(),
             size: tcgetwinsize(stdin()).or_else(|_| tcgetwinsize(stdout())).ok(),
-        })
+        }))
     }
 
     /// Every key goes through; the console's own line discipline sees to it.
@@ -67,36 +87,44 @@ impl Terminal {
     }
 }
 
-/// The command's side, and the master for the supervisor.
-pub struct Slave {
-    /// The terminal.
-    pub fd: OwnedFd,
-    /// Its other side.
+/// A pty: the command's side, and the master for the supervisor.
+pub struct Pty {
+    /// The command's side.
+    pub slave: OwnedFd,
+    /// The supervisor's.
     pub master: OwnedFd,
 }
 
-impl Slave {
-    /// A pty of the devpts in `root`, with the modes and the size of the
-    /// caller's terminal, bound at /dev/console.
-    pub fn open(root: &OwnedFd, like: &Terminal) -> Result<Self, Error> {
+impl Pty {
+    /// A new one of the devpts whose root `pts` is, with the modes and the
+    /// size of the caller's terminal.
+    pub fn open(pts: impl AsFd, like: &Terminal) -> Result<Self, Error> {
         let cannot = || "cannot open a console";
-        let pts = mount::open_inside(root, Path::new("dev/pts")).tried(cannot)?;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let master = openat(&pts, "ptmx", flags, Mode::empty()).tried(cannot)?;
+        let master = openat(pts, "ptmx", flags, Mode::empty()).tried(cannot)?;
         unlockpt(&master).tried(cannot)?;
-        let fd = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .tried(cannot)?;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let slave = ioctl_tiocgptpeer(&master, flags).tried(cannot)?;
         if let Some(saved) = &like.saved {
-            tcsetattr(&fd, OptionalActions::Now, saved).tried(cannot)?;
+            tcsetattr(&slave, OptionalActions::Now, saved).tried(cannot)?;
         }
         if let Some(size) = like.size {
-            tcsetwinsize(&fd, size).tried(cannot)?;
+            tcsetwinsize(&slave, size).tried(cannot)?;
         }
-        let bound = mount::clone_tree(&fd, false).tried(|| "cannot bind the console")?;
-        let point = mount::open_inside(root, Path::new("dev/console")).tried(|| "cannot open \"dev/console\"")?;
-        mount::attach(&bound, &point).tried(|| "cannot bind the console on \"dev/console\"")?;
-        Ok(Self { fd, master })
+        Ok(Self { slave, master })
     }
+}
+
+/// Starts a session of the command's own, so that nothing can push keystrokes
+/// into the caller's terminal (CVE-2017-5226) and no ^C arrives twice; with a
+/// console, on that. stderr joins it only if it was a terminal.
+pub fn take_stdio(console: Option<&OwnedFd>) -> Result<(), Error> {
+    rustix::process::setsid().tried(|| "cannot start a session")?;
+    let Some(console) = console else { return Ok(()) };
+    let cannot = || "cannot take the console";
+    let last = if isatty(rustix::stdio::stderr()) { 2 } else { 1 };
+    sys::set_controlling_terminal(console.as_fd()).tried(cannot)?;
+    (0..=last).try_for_each(|fd| sys::dup_onto(console.as_fd(), fd)).tried(cannot)
 }
 
 /// Bytes on their way. A page at most: what a pty takes at once.
@@ -139,8 +167,6 @@ impl Buffer {
 pub struct Relay<'a> {
     terminal: &'a Terminal,
     master: OwnedFd,
-    input: OwnedFd,
-    output: OwnedFd,
     typed: Buffer,
     shown: Buffer,
     input_open: bool,
@@ -156,8 +182,6 @@ impl<'a> Relay<'a> {
         Ok(Self {
             terminal,
             master,
-            input: reopened(stdin())?,
-            output: reopened(stdout())?,
             typed: Buffer::default(),
             shown: Buffer::default(),
             input_open: true,
@@ -175,9 +199,9 @@ impl<'a> Relay<'a> {
         let showing = when(!self.shown.is_empty(), PollFlags::OUT);
         let entry = |fd, flags: PollFlags| (!flags.is_empty()).then(|| PollFd::from_borrowed_fd(fd, flags));
         [
-            entry(self.input.as_fd(), typing),
+            entry(self.terminal.input.as_fd(), typing),
             entry(self.master.as_fd(), when(self.master_open, master)),
-            entry(self.output.as_fd(), showing),
+            entry(self.terminal.output.as_fd(), showing),
         ]
     }
 
@@ -186,7 +210,7 @@ impl<'a> Relay<'a> {
     pub fn advance(&mut self, ready: [PollFlags; 3]) -> Vec<Signal> {
         let mut signals = Vec::new();
         if !ready[0].is_empty() {
-            self.input_open = self.typed.fill(self.input.as_fd());
+            self.input_open = self.typed.fill(self.terminal.input.as_fd());
             signals = self.signals_typed();
             if !self.input_open {
                 self.end_of_input();
@@ -198,7 +222,7 @@ impl<'a> Relay<'a> {
         if ready[1].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) && self.shown.is_empty() {
             self.master_open &= self.shown.fill(self.master.as_fd());
         }
-        if !ready[2].is_empty() && !self.shown.drain(self.output.as_fd()) {
+        if !ready[2].is_empty() && !self.shown.drain(self.terminal.output.as_fd()) {
             self.output_open = false;
             self.shown = Buffer::default();
         }
@@ -263,7 +287,7 @@ impl<'a> Relay<'a> {
 fn reopened(fd: BorrowedFd) -> Result<OwnedFd, Error> {
     if isatty(fd) {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        if let Ok(own) = rustix::fs::open(mount::fd_path(fd), flags, Mode::empty()) {
+        if let Ok(own) = rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()) {
             return Ok(own);
         }
     }

@@ -1,29 +1,38 @@
-//! What guard and init tell the supervisor, over one sequenced-packet socket.
+//! What the processes of a container tell their supervisor, over one
+//! sequenced-packet socket.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use isolate::process::Status;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use seal::{Context, Error};
 
+use crate::process::Status;
+
 /// An end of the socket.
 pub struct Channel(OwnedFd);
 
 /// What is told.
 pub enum Message {
-    /// The container stands: its init, the master of its console, the inodes of its namespaces.
-    Ready { init: OwnedFd, master: Option<OwnedFd>, namespaces: String },
-    /// Its command is stopped.
+    /// All is set up but the command.
+    Ready {
+        /// A pidfd of the process that takes its signals.
+        init: OwnedFd,
+        /// The master of its console.
+        master: Option<OwnedFd>,
+        /// The inodes of its namespaces as JSON, if they were asked for.
+        namespaces: String,
+    },
+    /// The command is stopped.
     Stopped,
-    /// Its init has ended.
+    /// The command has ended.
     Ended(Status),
-    /// It could not be set up: the exit status and the message, its tool's name included.
-    Failed(u8, String),
+    /// It could not be set up.
+    Failed(Error),
     /// Go on.
     Go,
 }
@@ -51,7 +60,7 @@ impl Channel {
             Message::Stopped => b"S".to_vec(),
             Message::Ended(Status::Exited(status)) => vec![b'E', *status],
             Message::Ended(status) => vec![b'K', status.code()],
-            Message::Failed(status, text) => [b"F", &[*status][..], text.as_bytes()].concat(),
+            Message::Failed(error) => [b"F", &[error.exit_status()][..], error.to_text().as_bytes()].concat(),
             Message::Go => b"G".to_vec(),
         };
         let _ = self.send_raw(&bytes[..bytes.len().min(MAX)], &fds);
@@ -79,7 +88,7 @@ impl Channel {
             Some(b'S') => Some(Message::Stopped),
             Some(b'E') => Some(Message::Ended(Status::Exited(bytes[1]))),
             Some(b'K') => Some(Message::Ended(Status::Killed(i32::from(bytes[1]) - 128))),
-            Some(b'F') => Some(Message::Failed(bytes[1], text(2))),
+            Some(b'F') => Some(Message::Failed(Error::from_text(bytes[1], &text(2)))),
             Some(b'G') => Some(Message::Go),
             _ => None,
         })

@@ -1,0 +1,79 @@
+//! Small root file systems.
+
+use std::fs::{self, Permissions};
+use std::ops::Deref;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::{Run, TempDir, Who};
+
+/// A root file system of one caller, removed when this is dropped.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    owner: Who,
+    _dir: TempDir,
+}
+
+impl Root {
+    /// Busybox with its applets, and empty directories.
+    pub fn busybox(who: &Who) -> Self {
+        let dir = who.dir();
+        let path = dir.join("root");
+        let root = Self { path, owner: who.clone(), _dir: dir };
+        root.dir("");
+        for name in ["bin", "dev", "etc", "mnt", "proc", "root", "sys", "tmp"] {
+            root.dir(name);
+        }
+        fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777)).unwrap();
+        root.copy("/bin/busybox", "bin/busybox");
+        let applets = who.command("busybox").arg("--list").ran().out();
+        for applet in applets.lines().filter(|applet| *applet != "busybox") {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        root
+    }
+
+    /// A new directory in it.
+    pub fn dir(&self, path: &str) -> PathBuf {
+        let path = self.join(path);
+        fs::create_dir_all(&path).unwrap();
+        self.owner.give(&path);
+        path
+    }
+
+    /// A new file in it.
+    pub fn file(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.join(path);
+        fs::write(&path, text).unwrap();
+        self.owner.give(&path);
+        path
+    }
+
+    /// A copy of a file of the host, at a path in it.
+    pub fn copy(&self, from: impl AsRef<Path>, to: &str) -> PathBuf {
+        let to = self.join(to);
+        fs::copy(&from, &to).unwrap_or_else(|error| panic!("{:?}: {error}", from.as_ref()));
+        self.owner.give(&to);
+        to
+    }
+
+    /// What a file in it holds.
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
+
+impl Deref for Root {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsRef<Path> for Root {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
