@@ -45,8 +45,8 @@ const NAMESPACES: c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
-#[repr(align(16))]
-struct Stack([MaybeUninit<u8>; 64 * 1024]);
+/// 64 KiB, aligned as a stack must be.
+type Stack = [u128; 4096];
 
 struct Plan {
     root: *const c_char,
@@ -92,16 +92,17 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
     let plan = unsafe { &*plan.cast::<Plan>() };
     mount(null(), c"/".as_ptr(), None, MS_SLAVE | MS_REC, None);
     mount(plan.root, plan.root, None, MS_BIND | MS_REC, None);
-    // SAFETY, of all below: constant strings, ints, and buffers of the length
-    // that is said. The raw setres*id calls concern the calling thread alone.
+    // SAFETY: a string that main keeps.
     unsafe { check(c"chdir", libc::chdir(plan.root)) };
     mount_new(c"proc", c"proc", MS_NODEV | MS_NOEXEC, None);
     mount_new(c"sysfs", c"sys", MS_NODEV | MS_NOEXEC, None);
-    // SAFETY: see above.
+    let mut byte = 0u8;
+    // SAFETY: ints, and one byte that is ours. The raw set*id calls concern
+    // the calling thread alone, while libc's would look for others.
     unsafe {
         check(c"CLONE_NEWTIME", libc::unshare(libc::CLONE_NEWTIME));
         loopback_up();
-        if libc::read(plan.mapped[0], (&raw mut *&mut 0u8).cast(), 1) != 1 {
+        if libc::read(plan.mapped[0], (&raw mut byte).cast(), 1) != 1 {
             fail(c"maps");
         }
         check(c"setgroups", libc::syscall(libc::SYS_setgroups, 0, 0));
@@ -110,7 +111,7 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
     }
     // On a tmpfs nothing can be created before the maps are there.
     dev();
-    // SAFETY: see above.
+    // SAFETY: constant strings, and an argv and an environment that end with null.
     unsafe {
         check(c"pivot_root", libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()));
         check(c"umount2", libc::umount2(c".".as_ptr(), libc::MNT_DETACH));
@@ -219,15 +220,15 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         fail(c"usage: floor ROOT CMD [ARG]...");
     }
     let mut stack = MaybeUninit::<Stack>::uninit();
-    // SAFETY: argv has argc strings and a null; pipe2 fills two ints; the
-    // child's stack and plan live until it is reaped, and of what it shares
-    // with us it writes its own stack alone, and errno.
-    let (uid, gid, mapped, pid) = unsafe {
-        let mut plan = Plan { root: *argv.add(1), argv: argv.add(2), mapped: [-1; 2] };
+    // SAFETY: argv has argc strings and a null.
+    let mut plan = unsafe { Plan { root: *argv.add(1), argv: argv.add(2), mapped: [-1; 2] } };
+    // SAFETY: pipe2 fills two ints. The child's stack and plan live until it is
+    // reaped; of what it shares with us it writes its own stack alone, and errno.
+    let (uid, gid, pid) = unsafe {
         check(c"pipe2", libc::pipe2(plan.mapped.as_mut_ptr(), libc::O_CLOEXEC));
         let flags = NAMESPACES | libc::CLONE_VM | libc::SIGCHLD;
         let pid = libc::clone(child, stack.as_mut_ptr().add(1).cast(), flags, (&raw mut plan).cast());
-        (libc::geteuid(), libc::getegid(), plan.mapped[1], check(c"clone", pid))
+        (libc::geteuid(), libc::getegid(), check(c"clone", pid))
     };
     if uid == 0 {
         write_map(pid, "uid_map");
@@ -240,6 +241,6 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         }
     }
     // SAFETY: one byte.
-    unsafe { check(c"pipe", libc::write(mapped, c"".as_ptr().cast(), 1)) };
+    unsafe { check(c"pipe", libc::write(plan.mapped[1], c"".as_ptr().cast(), 1)) };
     wait(pid)
 }

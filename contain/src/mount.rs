@@ -12,8 +12,6 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, open, openat};
 use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 use seal::{Context, Error};
 
-use crate::sys;
-
 /// An O_PATH fd for a file or directory of the host.
 pub fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -47,7 +45,7 @@ pub fn set_attributes(
     set: MountAttrFlags,
     idmap: Option<BorrowedFd>,
 ) -> Result<(), Errno> {
-    sys::mount_setattr(tree.as_fd(), recursive, set, libc::MS_PRIVATE, idmap)
+    seal::mount_setattr(tree.as_fd(), recursive, set, libc::MS_PRIVATE, idmap)
 }
 
 /// Mounts a new file system on the directory that `target` is.

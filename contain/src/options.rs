@@ -125,8 +125,8 @@ pub fn parse() -> Result<Options, Error> {
         console,
         init: matches.get_flag("init"),
         pid_file: matches.remove_one("pid-file"),
-        status_fd: matches.remove_one("status-fd").map(|fd| is_open(fd, "status-fd")).transpose()?,
-        pass_fds: all(&mut matches, "pass-fd").into_iter().map(|fd| is_open(fd, "pass-fd")).collect::<Result<_, _>>()?,
+        status_fd: cli::open_fds(all(&mut matches, "status-fd"), "status-fd")?.pop(),
+        pass_fds: cli::open_fds(all(&mut matches, "pass-fd"), "pass-fd")?,
         root: matches.remove_one("root").expect("clap requires it"),
     })
 }
@@ -150,11 +150,4 @@ fn mounts(matches: &ArgMatches) -> Result<Vec<Spec>, Error> {
     }
     specs.sort_by_key(|&(index, _)| index);
     Ok(specs.into_iter().map(|(_, spec)| spec).collect())
-}
-
-/// The fd must be the caller's: one that we opened ourselves would be the
-/// wrong one, so this runs before we open any.
-fn is_open(fd: i32, option: &str) -> Result<i32, Error> {
-    use seal::Context;
-    rustix::fs::stat(format!("/proc/self/fd/{fd}")).tried(|| format!("--{option} {fd}")).map(|_| fd)
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::Error;
+use crate::{Context, Error};
 
 /// Runs a tool: `body` becomes another program, or gives an exit status, or
 /// fails with a message on stderr.
@@ -56,4 +56,13 @@ pub fn command_words_or_shell(matches: &ArgMatches) -> Vec<OsString> {
         return words;
     }
     vec![std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into())]
+}
+
+/// The fds that `option` names, all of which must be the caller's: to be called
+/// before any is opened that could be taken for one.
+pub fn open_fds(fds: Vec<i32>, option: &str) -> Result<Vec<i32>, Error> {
+    for fd in &fds {
+        rustix::fs::stat(format!("/proc/self/fd/{fd}")).tried(|| format!("--{option} {fd}"))?;
+    }
+    Ok(fds)
 }

@@ -13,6 +13,8 @@ pub mod cli;
 mod error;
 pub mod exec;
 pub mod memfd;
+pub mod own;
 mod sys;
 
 pub use error::{Context, Error};
+pub use sys::mount_setattr;

@@ -1,7 +1,12 @@
-//! The one thing here that only libc can tell: how SIGPIPE was inherited.
+//! What neither std, nix nor rustix does: tell how SIGPIPE was inherited, and
+//! mount_setattr(2).
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use rustix::mount::MountAttrFlags;
 
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 
@@ -28,4 +33,37 @@ pub fn restore_sigpipe() {
         // SAFETY: the default action is no handler of ours that could run.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     }
+}
+
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+
+/// mount_setattr(2) on the mount that `fd` is, and with `recursive` on those
+/// below it: sets attributes, a propagation type (MS_PRIVATE or MS_SLAVE) and
+/// the ids of a user namespace.
+pub fn mount_setattr(
+    fd: BorrowedFd,
+    recursive: bool,
+    set: MountAttrFlags,
+    propagation: libc::c_ulong,
+    idmap: Option<BorrowedFd>,
+) -> Result<(), Errno> {
+    let attr = libc::mount_attr {
+        attr_set: u64::from(set.bits()) | idmap.map_or(0, |_| MOUNT_ATTR_IDMAP),
+        attr_clr: 0,
+        propagation: propagation as u64,
+        userns_fd: idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the kernel reads an empty path and a mount_attr of the size we say.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(result).map(|_| ())
 }

@@ -1,0 +1,196 @@
+//! Join a container and run a command there.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use isolate::channel::{Channel, Message};
+use isolate::console::{Pty, Terminal, take_stdio};
+use isolate::process::{self, Forked, Status, close_other_fds, die_with_parent, fork};
+use isolate::reaper::Reaper;
+use isolate::signal::{Blocked, FORWARDED};
+use isolate::supervise::Supervisor;
+use isolate::{inside, namespace};
+use nix::sched::{CloneFlags, setns};
+use rustix::fs::fstatfs;
+use rustix::process::{chdir, chroot, fchdir, getcwd};
+use seal::exec::{self, Environment};
+use seal::memfd::Sealed;
+use seal::{Context, Error};
+
+use crate::options::Options;
+use crate::remains::HostProc;
+use crate::target::Target;
+use crate::{carry, cgroup, list};
+
+const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+
+/// What the reaper gets by being a fork of the supervisor.
+struct Inherited<'a> {
+    options: &'a Options,
+    channel: Channel,
+    supervisor: OwnedFd,
+    signals: &'a Blocked,
+    terminal: Option<&'a Terminal>,
+    /// Where the console's pty comes from.
+    pts: Option<OwnedFd>,
+    cgroups: Vec<OwnedFd>,
+    proc: HostProc,
+    carried: Option<Sealed>,
+    /// Whether its user namespace, and so its ids, are others than ours.
+    becomes_root: bool,
+}
+
+/// Runs a command in the target and gives its exit status, 128+N if signal N
+/// killed it; or lists the containers that run.
+pub fn run(options: Options) -> Result<u8, Error> {
+    let Some(target) = options.target.as_deref().filter(|_| !options.list) else { return list::run(options.json) };
+    let target = Target::find(target)?;
+    let carried = if options.carry { Some(carry::seal(&options.command[0])?) } else { None };
+    let terminal = Terminal::wanted(options.console)?;
+    let signals = Blocked::new(FORWARDED)?;
+    let (channel, theirs) = Channel::pair()?;
+    let inherited = Inherited {
+        options: &options,
+        channel: theirs,
+        supervisor: process::own_pidfd().tried(|| "cannot open a pidfd of the supervisor")?,
+        signals: &signals,
+        terminal: terminal.as_ref(),
+        pts: terminal.as_ref().map(|_| pts(&target)).transpose()?,
+        cgroups: if options.cgroup { cgroup::open_procs(target.pid)? } else { Vec::new() },
+        proc: HostProc::open()?,
+        carried,
+        becomes_root: target.namespaces.iter().any(|namespace| namespace.flag == namespace::USER.flag),
+    };
+    join(&target)?;
+    drop(target);
+    let reaper = match fork(0).tried(|| "cannot fork into the container")? {
+        Forked::Child => {
+            drop(channel);
+            reaper(&inherited)
+        }
+        Forked::Parent(reaper) => reaper,
+    };
+    drop(inherited);
+    // The command is an ordinary process of the container, and minds signals as such.
+    let status = Supervisor::new(reaper, channel, &signals, terminal.as_ref()).run(&mut |_, _, _| Ok(None))?;
+    Ok(status.code())
+}
+
+/// The devpts of the target, or of the host if it has none. What is there is
+/// looked at before it is believed.
+fn pts(target: &Target) -> Result<OwnedFd, Error> {
+    let is_devpts = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.f_type as u64 == DEVPTS_SUPER_MAGIC);
+    inside::open(&target.root, Path::new("dev/pts"))
+        .ok()
+        .filter(is_devpts)
+        .map_or_else(|| inside::open(rustix::fs::CWD, Path::new("/dev/pts")).tried(|| "cannot open /dev/pts"), Ok)
+}
+
+/// All of its namespaces at once, then its root.
+fn join(target: &Target) -> Result<(), Error> {
+    let flags = target.namespaces.iter().fold(0, |flags, namespace| flags | namespace.flag);
+    let names: Vec<_> = target.namespaces.iter().map(|namespace| namespace.name).collect();
+    if flags != 0 {
+        setns(&target.pidfd, CloneFlags::from_bits_retain(flags as i32)).map_err(|errno| {
+            let denied = errno == nix::errno::Errno::EPERM;
+            Error::new(format!("cannot join the {} namespaces of process {}", names.join(", "), target.pid))
+                .because(errno)
+                .maybe_hint(denied.then_some("only root, or who owns the user namespace above them, may do that"))
+        })?;
+    }
+    fchdir(&target.root).tried(|| "cannot enter the root")?;
+    if flags & namespace::MNT.flag != 0 && same_as_slash(&target.root) {
+        return Ok(());
+    }
+    chroot(".").tried(|| "cannot change to the root of the process")
+}
+
+fn same_as_slash(root: &OwnedFd) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    let id = |fd: std::os::fd::BorrowedFd, path: &str, flags| {
+        statx(fd, path, flags, StatxFlags::MNT_ID | StatxFlags::INO).ok().map(|stat| (stat.stx_mnt_id, stat.stx_ino))
+    };
+    id(root.as_fd(), "", AtFlags::EMPTY_PATH) == id(CWD, "/", AtFlags::empty())
+}
+
+/// Runs the reaper, in the container's PID namespace, to its end.
+fn reaper(inherited: &Inherited) -> ! {
+    let message = match reap(inherited) {
+        Ok(Some(status)) => Message::Ended(status),
+        Ok(None) => std::process::exit(0),
+        Err(error) => Message::Failed(error),
+    };
+    inherited.channel.send(&message);
+    std::process::exit(0)
+}
+
+fn reap(inherited: &Inherited) -> Result<Option<Status>, Error> {
+    let Inherited { options, channel, terminal, .. } = inherited;
+    // Nobody in the container may look into this process (CVE-2016-9962).
+    nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")?;
+    nix::sys::prctl::set_child_subreaper(true).tried(|| "cannot become a subreaper")?;
+    cgroup::join(&inherited.cgroups)?;
+    if inherited.becomes_root {
+        pseudo::become_root(true)?;
+    }
+    // It only wakes us if we were stopped; that the supervisor is gone shows in
+    // its pidfd, and there is something left to do then.
+    die_with_parent(libc::SIGCONT);
+    let pty = match (terminal, &inherited.pts) {
+        (Some(terminal), Some(pts)) => Some(Pty::open(pts, terminal)?),
+        _ => None,
+    };
+    if inherited.carried.is_some() {
+        carry::ensure_proc()?;
+    }
+    let argv = if options.command.is_empty() { vec![shell()] } else { options.command.clone() };
+    let (slave, master) = pty.map_or((None, None), |pty| (Some(pty.slave), Some(pty.master)));
+    let init = process::own_pidfd().tried(|| "cannot open a pidfd of the reaper")?;
+    channel.send(&Message::Ready { init, master, namespaces: String::new() });
+    take_stdio(slave.as_ref())?;
+    drop(slave);
+    enter_cwd(&options.cwd)?;
+    inherited.signals.restore();
+    let reaper = Reaper { channel, console: terminal.is_some(), supervisor: Some(inherited.supervisor.as_fd()) };
+    let status = reaper.run(|| {
+        // It could clear this, but then we are still its parent in the end.
+        die_with_parent(libc::SIGKILL);
+        become_command(inherited, &argv)
+    })?;
+    inherited.proc.kill_children();
+    if status.is_none() {
+        terminal.iter().for_each(|terminal| terminal.restore_if_raw());
+    }
+    Ok(status)
+}
+
+fn become_command(inherited: &Inherited, argv: &[OsString]) -> Error {
+    let environment = Environment::inherited();
+    let channel = inherited.channel.as_fd();
+    let carried = inherited.carried.as_ref();
+    let sealed = carried.map(Sealed::fd);
+    let need: Vec<_> = std::iter::once(channel).chain(sealed.as_ref().map(AsFd::as_fd)).collect();
+    if let Err(error) = close_other_fds(&need, &inherited.options.pass_fds) {
+        return error;
+    }
+    match carried {
+        Some(program) => program.exec_with(argv, &environment),
+        None => exec::exec(argv, &environment),
+    }
+}
+
+/// The login shell of the container's uid 0.
+fn shell() -> OsString {
+    let entry = pseudo::passwd::by_uid(Path::new("/etc/passwd"), 0);
+    let shell = entry.map(|entry| entry.shell).filter(|shell| File::open(shell).is_ok());
+    shell.unwrap_or_else(|| "/bin/sh".into()).into()
+}
+
+/// A directory that is not below the root would be a way out (CVE-2024-21626).
+fn enter_cwd(cwd: &Path) -> Result<(), Error> {
+    chdir(cwd).tried(|| format!("cannot change to the working directory {cwd:?}"))?;
+    let inside = getcwd(Vec::new()).is_ok_and(|path| path.as_bytes().first() == Some(&b'/'));
+    if inside { Ok(()) } else { Err(Error::new(format!("the working directory {cwd:?} is outside the root"))) }
+}

@@ -1,0 +1,116 @@
+//! Whom to join: the container that a PID supervises, or the process itself.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use isolate::container::{self, Container};
+use isolate::namespace::{self, Namespace};
+use isolate::process;
+use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, open, statx, AtFlags, StatxFlags};
+use seal::{Context, Error};
+
+/// The file system of pidfds, whose inodes are unique since Linux 6.9.
+const PIDFS_MAGIC: u64 = 0x5049_4446;
+
+/// A process to join.
+pub struct Target {
+    /// Its PID.
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    /// Its root.
+    pub root: OwnedFd,
+    /// The namespaces that it does not share with us.
+    pub namespaces: Vec<&'static Namespace>,
+}
+
+impl Target {
+    /// Finds what `text` names: `PID` or `PID:INODE`.
+    ///
+    /// Fails with an error that tells a process that is gone from one that is
+    /// another's and from one that is in no container.
+    pub fn find(text: &OsStr) -> Result<Self, Error> {
+        let bad = || Error::new(format!("{text:?} is no PID")).hint("inject --list shows the containers that run");
+        let text = text.to_str().ok_or_else(bad)?;
+        let (pid, inode) = text.split_once(':').map_or((text, None), |(pid, inode)| (pid, Some(inode)));
+        let pid = pid.parse().ok().filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
+        let gone = || Error::new(format!("there is no process {pid}")).hint("inject --list shows the containers that run");
+        let pidfd = process::pidfd(pid).map_err(|_| gone())?;
+        if let Some(inode) = inode {
+            is_incarnation(&pidfd, pid, inode.parse().map_err(|_| bad())?)?;
+        }
+        let candidates = match container::supervised_by(pid) {
+            Ok(Some(Container { init, .. })) => with_children(init),
+            Ok(None) => vec![pid],
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(not_yours(pid)),
+            Err(_) => return Err(gone()),
+        };
+        // A reaper as init lets nobody look into it; its child does.
+        let mut refused = None;
+        for candidate in candidates {
+            match Self::open(candidate) {
+                Ok(target) if target.is_elsewhere() => return Ok(target),
+                Ok(_) => refused = Some(Error::new(format!("process {pid} is in no container: it shares every namespace with you"))),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(match refused {
+            Some(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => not_yours(pid),
+            Some(error) if matches!(error.errno(), libc::ENOENT | libc::ESRCH) => gone(),
+            Some(error) => error,
+            None => gone(),
+        })
+    }
+
+    fn open(pid: i32) -> Result<Self, Error> {
+        let cannot = || format!("cannot look at process {pid}");
+        let pidfd = process::pidfd(pid).tried(cannot)?;
+        let mut namespaces = Vec::new();
+        for namespace in namespace::ALL {
+            if namespace.inode(Some(pid.unsigned_abs())).tried(cannot)? != namespace.inode(None).tried(cannot)? {
+                namespaces.push(namespace);
+            }
+        }
+        let root = open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .tried(cannot)?;
+        Ok(Self { pid, pidfd, root, namespaces })
+    }
+
+    /// Whether there is anything to enter.
+    fn is_elsewhere(&self) -> bool {
+        let mount = |fd: &OwnedFd| statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id);
+        let here = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let same_root = here.is_ok_and(|here| {
+            let inode = |fd: &OwnedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+            inode(&here) == inode(&self.root) && mount(&here).ok() == mount(&self.root).ok()
+        });
+        !self.namespaces.is_empty() || !same_root
+    }
+}
+
+fn not_yours(pid: i32) -> Error {
+    let owner = rustix::fs::statat(CWD, format!("/proc/{pid}"), AtFlags::empty()).map(|stat| stat.st_uid);
+    let name = owner.map_or("another user".into(), |uid| {
+        pseudo::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(format!("uid {uid}"), |entry| entry.name)
+    });
+    Error::new(format!("process {pid} is not yours but belongs to {name}")).because(nix::errno::Errno::EPERM)
+}
+
+fn with_children(pid: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    std::iter::once(pid).chain(children.split_ascii_whitespace().filter_map(|child| child.parse().ok())).collect()
+}
+
+/// A PID is used again; the inode of its pidfd is not.
+fn is_incarnation(pidfd: &OwnedFd, pid: i32, inode: u64) -> Result<(), Error> {
+    let cannot = || format!("cannot look at process {pid}");
+    if fstatfs(pidfd).tried(cannot)?.f_type as u64 != PIDFS_MAGIC {
+        return Err(Error::new("PID:INODE cannot be told").hint("pidfds have inodes of their own since Linux 6.9"));
+    }
+    let found = fstat(pidfd).tried(cannot)?.st_ino;
+    if found == inode {
+        return Ok(());
+    }
+    Err(Error::new(format!("process {pid}:{inode} is gone; {pid} is now another, {pid}:{found}")))
+}
