@@ -44,7 +44,8 @@ pub fn populate(target: &mut Target, ids: &Ids) -> Result<(), Error> {
         }
         mkdirat(&dev, "pts", Mode::from_raw_mode(0o755)).tried(|| made("pts"))?;
         mkdirat(&dev, "shm", Mode::empty()).tried(|| made("shm"))?;
-        rustix::fs::chmodat(&dev, "shm", Mode::from_raw_mode(0o1777), rustix::fs::AtFlags::empty()).tried(|| made("shm"))
+        rustix::fs::chmodat(&dev, "shm", Mode::from_raw_mode(0o1777), rustix::fs::AtFlags::empty())
+            .tried(|| made("shm"))
     })?;
     for (name, number_major, number_minor) in NODES {
         bind_node(&dev, name, name, (number_major, number_minor))?;

@@ -85,9 +85,10 @@ impl Work {
                 (MountFlags::NODEV, format!("{layers},{}", self.options))
             }
             // Two lower layers, one of them empty, make an overlay that has no upper.
-            Top::ReadOnly => {
-                (MountFlags::NODEV | MountFlags::RDONLY, format!("lowerdir=/proc/self/fd/{lower_fd}:u,{}", self.options))
-            }
+            Top::ReadOnly => (
+                MountFlags::NODEV | MountFlags::RDONLY,
+                format!("lowerdir=/proc/self/fd/{lower_fd}:u,{}", self.options),
+            ),
         };
         rustix::process::fchdir(&dir).map_err(mount::errno)?;
         let data = CString::new(data).map_err(|_| Errno::EINVAL)?;
@@ -101,7 +102,11 @@ pub fn tmpfs(key: &str, value: &str) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, key, value)?;
     fsconfig_create(&context)?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
+    fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
 }
 
 /// Gives the directory `name` in `dir` the mode and the owner of `model`.
@@ -160,7 +165,9 @@ pub fn overlay_error(name: &Path, errno: Errno) -> Error {
     let hint = match errno {
         Errno::EPERM => Some("overlays in a user namespace need Linux 5.11"),
         Errno::ENODEV => Some("the kernel has no overlayfs: modprobe overlay"),
-        Errno::EINVAL => Some("its file system cannot be the lower layer of an overlay, or has mounts below that are locked"),
+        Errno::EINVAL => {
+            Some("its file system cannot be the lower layer of an overlay, or has mounts below that are locked")
+        }
         _ => None,
     };
     Error::new(format!("cannot mount an overlay over {name:?}")).because(errno).maybe_hint(hint)

@@ -3,9 +3,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use isolate::process::{Child, Forked, Status, die_with_parent, fork};
 use isolate::channel::{Channel, Message};
 use isolate::console::Terminal;
+use isolate::process::{Child, Forked, Status, die_with_parent, fork};
 use isolate::{namespace, signal};
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -88,10 +88,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
 /// Waits for the container's init to end, or for the supervisor to die.
 fn supervise(inherited: &Inherited, init: &Child, children: &signal::Blocked) -> Result<Status, Error> {
     loop {
-        let mut fds = [
-            PollFd::new(children, PollFlags::IN),
-            PollFd::new(&inherited.supervisor, PollFlags::IN),
-        ];
+        let mut fds = [PollFd::new(children, PollFlags::IN), PollFd::new(&inherited.supervisor, PollFlags::IN)];
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             result => result.tried(|| "cannot wait for the container")?,

@@ -52,11 +52,8 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     let namespaces = if options.status_fd.is_some() { inodes()? } else { String::new() };
     let environment = environment(inherited);
     let (slave, master) = console.map_or((None, None), |pty| (Some(pty.slave), Some(pty.master)));
-    let ready = Message::Ready {
-        init: process::own_pidfd().tried(|| "cannot open a pidfd of the init")?,
-        master,
-        namespaces,
-    };
+    let ready =
+        Message::Ready { init: process::own_pidfd().tried(|| "cannot open a pidfd of the init")?, master, namespaces };
     inherited.channel.send(&ready);
     drop(ready);
     if options.waits_for_go() && !matches!(inherited.channel.receive()?, Some(Message::Go)) {
@@ -98,7 +95,8 @@ fn become_root() -> Result<(), Error> {
 /// Binds the root over itself, since a locked mount cannot be pivoted to, and
 /// mounts what belongs to the new namespaces.
 fn mount_own(inherited: &Inherited) -> Result<OwnedFd, Error> {
-    let here = openat(rustix::fs::CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(|| "cannot open the root")?;
+    let here =
+        openat(rustix::fs::CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(|| "cannot open the root")?;
     let root = mount::clone_tree(&here, true).tried(|| "cannot bind the root over itself")?;
     mount::attach(&root, &here).tried(|| "cannot bind the root over itself")?;
     let base = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

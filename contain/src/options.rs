@@ -77,7 +77,8 @@ fn command() -> Command {
             flag("console", "Give CMD a terminal of its own even in a pipeline").overrides_with("no-console"),
             flag("no-console", "Pass stdin, stdout and stderr through untouched").short('c').overrides_with("console"),
             flag("init", "PID 1 is a reaper that forwards signals, CMD its child"),
-            value("pid-file", "FILE", "Write the supervisor's PID before CMD runs").value_parser(value_parser!(PathBuf)),
+            value("pid-file", "FILE", "Write the supervisor's PID before CMD runs")
+                .value_parser(value_parser!(PathBuf)),
             fd("status-fd", "Write JSON lines that tell when CMD started and exited"),
             fd("pass-fd", "Leave this fd open for CMD").action(ArgAction::Append),
         ])

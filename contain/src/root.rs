@@ -181,8 +181,10 @@ fn refuse_reachable(source: &OwnedFd, name: &Path, others: &str) -> Result<(), E
             mount::open_path(&parent).tried(cannot)?
         };
     }
-    Err(Error::new(format!("other users of this host can reach {name:?}, where the container could leave set-uid root programs"))
-        .hint(format!("chmod 700 a directory above it, or use {others}")))
+    Err(Error::new(format!(
+        "other users of this host can reach {name:?}, where the container could leave set-uid root programs"
+    ))
+    .hint(format!("chmod 700 a directory above it, or use {others}")))
 }
 
 fn open_sources(specs: &[Spec]) -> Result<Vec<Option<OwnedFd>>, Error> {

@@ -39,12 +39,7 @@ struct Skeleton<'a> {
 
 /// Builds ROOT. Mounts that must become read-only once the rest is mounted are
 /// added to `read_only`.
-pub fn mount(
-    options: &Options,
-    work: &Work,
-    source: &OwnedFd,
-    read_only: &mut Vec<OwnedFd>,
-) -> Result<Target, Error> {
+pub fn mount(options: &Options, work: &Work, source: &OwnedFd, read_only: &mut Vec<OwnedFd>) -> Result<Target, Error> {
     let path = mount::real_path(source)?;
     let own = ["HOME", "PWD", "TMPDIR"].iter().filter_map(std::env::var_os);
     let own = own.filter_map(|dir| fs::canonicalize(dir).ok()).filter_map(|dir| topmost_writable(&dir)).collect();

@@ -140,10 +140,11 @@ fn unknown(text: &OsStr, option: &OsStr, known: &str) -> Error {
 fn nothing_left(text: &OsStr, mut fields: impl Iterator<Item = OsString>) -> Result<(), Error> {
     match fields.next() {
         None => Ok(()),
-        Some(_) => Err(Error::new(format!("mount {text:?} has too many fields")).hint(r"a colon in a path is written \:")),
+        Some(_) => {
+            Err(Error::new(format!("mount {text:?} has too many fields")).hint(r"a colon in a path is written \:"))
+        }
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use seal::memfd::{self, Sealed};
 use seal::{Context, Error};
 
@@ -25,7 +25,9 @@ pub fn seal(program: &OsStr) -> Result<Sealed, Error> {
     }
     match interpreter(&path)? {
         Elf::Static => Ok(sealed),
-        Elf::Dynamic(loader) => refuse(&format!("it is dynamically linked: it would load {loader:?} and libraries of the container's")),
+        Elf::Dynamic(loader) => {
+            refuse(&format!("it is dynamically linked: it would load {loader:?} and libraries of the container's"))
+        }
         Elf::Not => refuse("it is no ELF program"),
     }
 }

@@ -25,7 +25,8 @@ pub fn open_procs(pid: i32) -> Result<Vec<OwnedFd>, Error> {
 /// Moves this process to the cgroups of [`open_procs`].
 pub fn join(procs: &[OwnedFd]) -> Result<(), Error> {
     for file in procs {
-        rustix::io::write(file, b"0").map_err(|errno| refused("cannot join a cgroup of the container".into(), errno))?;
+        rustix::io::write(file, b"0")
+            .map_err(|errno| refused("cannot join a cgroup of the container".into(), errno))?;
     }
     Ok(())
 }
@@ -60,7 +61,8 @@ fn hierarchy(mount: &str, controllers: &str) -> Option<PathBuf> {
     let matches = match fstype {
         "cgroup2" => controllers.is_empty(),
         "cgroup" => {
-            !controllers.is_empty() && controllers.split(',').all(|name| options.split(',').any(|option| option == name))
+            !controllers.is_empty()
+                && controllers.split(',').all(|name| options.split(',').any(|option| option == name))
         }
         _ => false,
     };

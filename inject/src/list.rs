@@ -82,7 +82,10 @@ fn as_table(rows: &[Row]) -> String {
 
 /// What a container's owner chose must not steer the terminal of who lists it.
 fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
 }
 
 fn as_json(rows: &[Row]) -> String {

@@ -32,18 +32,33 @@ fn command() -> Command {
         .override_usage("inject [OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n       inject --list [--json]")
         .args([
             flag("carry", "CMD is a static program of the host, run where no file of it exists"),
-            Arg::new("cwd").long("cwd").value_name("DIR").value_parser(value_parser!(PathBuf)).default_value("/")
-                .hide_default_value(true).help("Working directory [default: /]"),
+            Arg::new("cwd")
+                .long("cwd")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .default_value("/")
+                .hide_default_value(true)
+                .help("Working directory [default: /]"),
             flag("no-cgroup", "Stay in the caller's cgroups, outside of the container's limits"),
             flag("console", "Give CMD a terminal of its own even in a pipeline").overrides_with("no-console"),
             flag("no-console", "Pass stdin, stdout and stderr through untouched").overrides_with("console"),
-            Arg::new("pass-fd").long("pass-fd").value_name("FD").value_parser(value_parser!(i32).range(0..))
-                .action(ArgAction::Append).help("Leave this fd open for CMD"),
+            Arg::new("pass-fd")
+                .long("pass-fd")
+                .value_name("FD")
+                .value_parser(value_parser!(i32).range(0..))
+                .action(ArgAction::Append)
+                .help("Leave this fd open for CMD"),
             flag("list", "Show the containers that run"),
             flag("json", "With --list, as JSON").requires("list"),
         ])
-        .arg(Arg::new("pid").value_name("PID[:INODE]").required_unless_present("list").conflicts_with("list")
-            .value_parser(value_parser!(OsString)).help("A process; INODE of its pidfd tells it from a later one"))
+        .arg(
+            Arg::new("pid")
+                .value_name("PID[:INODE]")
+                .required_unless_present("list")
+                .conflicts_with("list")
+                .value_parser(value_parser!(OsString))
+                .help("A process; INODE of its pidfd tells it from a later one"),
+        )
         .arg(cli::command_arg().help("The command [default: the login shell of uid 0 there, else /bin/sh]"))
 }
 

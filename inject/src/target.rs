@@ -8,7 +8,7 @@ use std::path::Path;
 use isolate::container::{self, Container};
 use isolate::namespace::{self, Namespace};
 use isolate::process;
-use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, open, statx, AtFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fstat, fstatfs, open, statx};
 use seal::{Context, Error};
 
 /// The file system of pidfds, whose inodes are unique since Linux 6.9.
@@ -35,7 +35,8 @@ impl Target {
         let text = text.to_str().ok_or_else(bad)?;
         let (pid, inode) = text.split_once(':').map_or((text, None), |(pid, inode)| (pid, Some(inode)));
         let pid = pid.parse().ok().filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
-        let gone = || Error::new(format!("there is no process {pid}")).hint("inject --list shows the containers that run");
+        let gone =
+            || Error::new(format!("there is no process {pid}")).hint("inject --list shows the containers that run");
         let pidfd = process::pidfd(pid).map_err(|_| gone())?;
         if let Some(inode) = inode {
             is_incarnation(&pidfd, pid, inode.parse().map_err(|_| bad())?)?;
@@ -51,7 +52,11 @@ impl Target {
         for candidate in candidates {
             match Self::open(candidate) {
                 Ok(target) if target.is_elsewhere() => return Ok(target),
-                Ok(_) => refused = Some(Error::new(format!("process {pid} is in no container: it shares every namespace with you"))),
+                Ok(_) => {
+                    refused = Some(Error::new(format!(
+                        "process {pid} is in no container: it shares every namespace with you"
+                    )))
+                }
                 Err(error) => refused = refused.or(Some(error)),
             }
         }

@@ -1,8 +1,8 @@
 //! The namespaces, in one table (namespaces(7)).
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat, statat};
 use rustix::fs::AtFlags;
+use rustix::fs::{CWD, Mode, OFlags, openat, statat};
 
 /// One type of namespace.
 pub struct Namespace {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::fd::AsFd;
 
-use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::pidfd_send_signal;
 use seal::{Context, Error};

@@ -63,8 +63,7 @@ pub fn waitid(pidfd: &OwnedFd, options: libc::c_int) -> Result<Option<(libc::c_i
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     loop {
         // SAFETY: `info` outlives the call.
-        let result =
-            unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options) };
+        let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options) };
         match Errno::result(result) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

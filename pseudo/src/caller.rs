@@ -25,12 +25,16 @@ pub struct Caller {
 impl Caller {
     /// This process, now.
     pub fn current() -> Result<Self, Error> {
-        let map = |file: &str| fs::read_to_string(file).map(|text| IdMap::from_proc(&text)).tried(|| format!("cannot read {file}"));
+        let map = |file: &str| {
+            fs::read_to_string(file).map(|text| IdMap::from_proc(&text)).tried(|| format!("cannot read {file}"))
+        };
         let has = |cap| caps::has_cap(None, CapSet::Effective, cap).unwrap_or(false);
         Ok(Self {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
-            privileged: [Capability::CAP_SYS_ADMIN, Capability::CAP_SETUID, Capability::CAP_SETGID].into_iter().all(has),
+            privileged: [Capability::CAP_SYS_ADMIN, Capability::CAP_SETUID, Capability::CAP_SETGID]
+                .into_iter()
+                .all(has),
             uids: map("/proc/self/uid_map")?,
             gids: map("/proc/self/gid_map")?,
         })

@@ -66,11 +66,7 @@ impl IdMap {
         let number = |word: Option<&str>| word?.parse().ok();
         let extent = |line: &str| {
             let mut words = line.split_ascii_whitespace();
-            Some(Extent {
-                inside: number(words.next())?,
-                outside: number(words.next())?,
-                count: number(words.next())?,
-            })
+            Some(Extent { inside: number(words.next())?, outside: number(words.next())?, count: number(words.next())? })
         };
         Self(text.lines().filter_map(extent).collect())
     }
@@ -125,7 +121,8 @@ impl Extent {
     /// (uid_t)-1 is no id.
     fn fits(&self) -> bool {
         let last = u64::from(u32::MAX);
-        u64::from(self.inside) + u64::from(self.count) <= last && u64::from(self.outside) + u64::from(self.count) <= last
+        u64::from(self.inside) + u64::from(self.count) <= last
+            && u64::from(self.outside) + u64::from(self.count) <= last
     }
 
     fn overlaps(&self, other: &Self) -> bool {

@@ -174,6 +174,7 @@ fn wait(program: &str, child: &mut Child) -> Result<(), Error> {
     if status.success() {
         return Ok(());
     }
-    Err(Error::new(format!("{program} refused the map: {status}"))
-        .hint("it must be set-uid root or have its file capability, and the ranges must be in /etc/subuid and /etc/subgid"))
+    Err(Error::new(format!("{program} refused the map: {status}")).hint(
+        "it must be set-uid root or have its file capability, and the ranges must be in /etc/subuid and /etc/subgid",
+    ))
 }

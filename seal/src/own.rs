@@ -30,8 +30,8 @@ pub fn ensure_sealed() -> Result<(), Error> {
         Ok(own) => {
             let arguments = exec::cstrings(&argv)?;
             sys::restore_sigpipe();
-            let errno =
-                nix::unistd::execveat(&own, c"", &arguments, environment.as_slice(), AtFlags::AT_EMPTY_PATH).unwrap_err();
+            let errno = nix::unistd::execveat(&own, c"", &arguments, environment.as_slice(), AtFlags::AT_EMPTY_PATH)
+                .unwrap_err();
             Err(Error::new("cannot execute a read-only mount of this program").because(errno))
         }
         // Not privileged, or a kernel before 5.12.

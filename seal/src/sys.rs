@@ -44,13 +44,13 @@ pub fn mount_setattr(
     fd: BorrowedFd,
     recursive: bool,
     set: MountAttrFlags,
-    propagation: libc::c_ulong,
+    propagation: u64,
     idmap: Option<BorrowedFd>,
 ) -> Result<(), Errno> {
     let attr = libc::mount_attr {
         attr_set: u64::from(set.bits()) | idmap.map_or(0, |_| MOUNT_ATTR_IDMAP),
         attr_clr: 0,
-        propagation: propagation as u64,
+        propagation,
         userns_fd: idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
     };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
