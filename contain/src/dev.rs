@@ -1,11 +1,12 @@
 //! /dev: a tmpfs with the host's harmless devices bound into it.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use isolate::inside;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor, mkdirat, open, openat, symlinkat};
-use rustix::mount::{MountAttrFlags, MountFlags};
+use rustix::fs::{CWD, FileType, Mode, fstat, major, minor, mkdirat, mknodat, symlinkat};
+use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use seal::{Context, Error};
 
 use crate::ids::Ids;
@@ -25,8 +26,8 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Mounts and fills `dev` of the new root. /dev/pts is left to the container's
-/// init; /dev/console is /dev/null until it has a terminal to put there.
-pub fn populate(target: &mut Target, ids: &Ids) -> Result<(), Error> {
+/// init, and a console to be mounted on /dev/console if there is to be one.
+pub fn populate(target: &mut Target, ids: &Ids, console: bool) -> Result<(), Error> {
     let (uid, gid) = ids.root;
     let point = target.point(Path::new("dev"), true)?;
     mount::mount_on(&point, "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, &format!("mode=755,uid={uid},gid={gid}"))
@@ -35,11 +36,13 @@ pub fn populate(target: &mut Target, ids: &Ids) -> Result<(), Error> {
     target.is_ours(&dev);
     as_container_root(ids, || {
         let made = |name: &str| format!("cannot create \"dev/{name}\"");
-        for (name, _, _) in NODES.iter().chain(&[("console", 0, 0)]) {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            openat(&dev, *name, flags, Mode::from_raw_mode(0o666)).tried(|| made(name))?;
+        let file =
+            |name| mknodat(&dev, name, FileType::RegularFile, Mode::from_raw_mode(0o666), 0).tried(|| made(name));
+        NODES.iter().try_for_each(|&(name, _, _)| file(name))?;
+        if console {
+            file("console")?;
         }
-        for (name, to) in LINKS {
+        for (name, to) in LINKS.into_iter().chain((!console).then_some(("console", "null"))) {
             symlinkat(to, &dev, name).tried(|| made(name))?;
         }
         mkdirat(&dev, "pts", Mode::from_raw_mode(0o755)).tried(|| made("pts"))?;
@@ -47,10 +50,7 @@ pub fn populate(target: &mut Target, ids: &Ids) -> Result<(), Error> {
         rustix::fs::chmodat(&dev, "shm", Mode::from_raw_mode(0o1777), rustix::fs::AtFlags::empty())
             .tried(|| made("shm"))
     })?;
-    for (name, number_major, number_minor) in NODES {
-        bind_node(&dev, name, name, (number_major, number_minor))?;
-    }
-    bind_node(&dev, "null", "console", (1, 3))
+    NODES.iter().try_for_each(|&(name, major, minor)| bind_node(&dev, name, (major, minor)))
 }
 
 /// Runs `make` with the file system ids of the container's root.
@@ -65,20 +65,19 @@ pub fn as_container_root<T>(ids: &Ids, make: impl FnOnce() -> T) -> T {
     made
 }
 
-fn bind_node(dev: &std::os::fd::OwnedFd, source: &str, name: &str, number: (u32, u32)) -> Result<(), Error> {
-    let cannot = || format!("cannot bind \"/dev/{source}\" on \"dev/{name}\"");
-    let host = open(format!("/dev/{source}"), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .tried(cannot)?;
-    let stat = fstat(&host).tried(cannot)?;
+fn bind_node(dev: &OwnedFd, name: &str, number: (u32, u32)) -> Result<(), Error> {
+    let cannot = || format!("cannot bind \"/dev/{name}\"");
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let node = open_tree(CWD, format!("/dev/{name}"), clone).tried(cannot)?;
+    let stat = fstat(&node).tried(cannot)?;
     let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     if !is_device || (major(stat.st_rdev), minor(stat.st_rdev)) != number {
         let (major, minor) = number;
         return Err(Error::new(format!("{}: it is not the character device {major}:{minor}", cannot())));
     }
-    let node = mount::clone_tree(&host, false).tried(cannot)?;
     // Read-only keeps chmod and chown from the host's inode; a device's data is not the file system's.
     let set = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     mount::set_attributes(&node, false, set, None).tried(cannot)?;
-    let point = openat(dev, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(cannot)?;
-    mount::attach(&node, &point).tried(cannot)
+    // Nobody else has been in this directory, so its names are what we made them.
+    move_mount(&node, "", dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).tried(cannot)
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use isolate::channel::{Channel, Message};
 use isolate::console::Terminal;
-use isolate::process::{Child, Forked, Status, die_with_parent, fork};
+use isolate::process::{self, Child, Forked, Status, die_with_parent, fork};
 use isolate::{namespace, signal};
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -53,7 +53,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     // After the last change of credentials, which clears it. A terminal must be
     // given back first: then it only wakes us, if we were stopped.
     die_with_parent(if inherited.terminal.is_some() { libc::SIGCONT } else { libc::SIGKILL });
-    if is_readable(&inherited.supervisor) {
+    if process::has_ended(&inherited.supervisor) {
         return Err(Error::new("the supervisor has died"));
     }
     let children = signal::Blocked::new([Signal::SIGCHLD])?;
@@ -73,12 +73,14 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
         Forked::Parent(init) => init,
     };
     drop(theirs);
+    // What we create has the modes that we give; the command keeps the caller's umask.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     // The init makes the other namespaces meanwhile.
     let pid = init.pid_in_proc().tried(|| "cannot find the container's init in /proc")?;
     ids.inner.write_directly(pid, true)?;
     let userns = openat(CWD, format!("/proc/{pid}/ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .tried(|| "cannot open the container's user namespace")?;
-    let root = root::assemble(inherited.options, ids, userns.as_fd())?;
+    let root = root::assemble(inherited.options, ids, inherited.terminal.is_some(), userns.as_fd())?;
     // That it is gone shows when it is waited for.
     let _ = ours.send_raw(b"G", &[root.as_fd()]);
     drop((ours, root, userns));
@@ -106,9 +108,4 @@ fn supervise(inherited: &Inherited, init: &Child, children: &signal::Blocked) ->
             None => {}
         }
     }
-}
-
-fn is_readable(fd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    matches!(poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }

@@ -1,7 +1,7 @@
 //! Which ids the two user namespaces of a container map.
 
 use pseudo::{Caller, Maps};
-use seal::Error;
+use seal::{Context, Error};
 
 use crate::options::Options;
 
@@ -40,6 +40,21 @@ impl Ids {
         let idmap = options.idmap && caller.privileged && caller.in_initial_namespace() && !same;
         let root = (inner.uid.outside(0).unwrap_or(0), inner.gid.outside(0).unwrap_or(0));
         Ok(Self { caller, outer, inner, idmap, root })
+    }
+
+    /// Whether a file that the container leaves on disk may be root's there.
+    pub fn plants_root(&self) -> bool {
+        let is_host_root = |extent: &pseudo::Extent| extent.outside == 0;
+        self.idmap || self.unlocked() && self.inner.uid.extents().iter().any(is_host_root)
+    }
+
+    /// Whether someone in the container could write to this program's own file,
+    /// to which a command named /proc/self/exe would lead him (CVE-2019-5736).
+    pub fn exposes_own_program(&self) -> Result<bool, Error> {
+        let own = rustix::fs::stat("/proc/self/exe").tried(|| "cannot look at /proc/self/exe")?;
+        let maps = self.outer.as_ref().unwrap_or(&self.inner);
+        let is_owner = |extent: &pseudo::Extent| own.st_uid.wrapping_sub(extent.outside) < extent.count;
+        Ok(own.st_mode & 0o022 != 0 || maps.uid.extents().iter().any(is_owner))
     }
 
     /// Whether mounts copied into the guard's namespace are not locked

@@ -17,10 +17,10 @@ use crate::options::Options;
 use crate::spec::{Source, Spec};
 use crate::{dev, ephemeral, skeleton};
 
-/// Builds the root and gives an fd of it. `userns` is the container's user
+/// Builds the root, with a place for a `console`, and gives an fd of it. `userns` is the container's user
 /// namespace, whose ids idmapped trees take.
-pub fn assemble(options: &Options, ids: &Ids, userns: BorrowedFd) -> Result<OwnedFd, Error> {
-    let tree = Tree { userns: ids.idmap.then_some(userns), unlocked: ids.unlocked() };
+pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd) -> Result<OwnedFd, Error> {
+    let tree = Tree { userns: ids.idmap.then_some(userns), unlocked: ids.unlocked(), plants_root: ids.plants_root() };
     let source = open(&options.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .tried(|| format!("cannot open the root {:?}", options.root))?;
     // What is bound is what the caller sees, whatever the mounts below cover.
@@ -37,7 +37,7 @@ pub fn assemble(options: &Options, ids: &Ids, userns: BorrowedFd) -> Result<Owne
     for dir in ["proc", "sys"] {
         target.point(Path::new(dir), true)?;
     }
-    dev::populate(&mut target, ids)?;
+    dev::populate(&mut target, ids, console)?;
     if options.host_net {
         bind_sys(&target, ids)?;
     }
@@ -64,6 +64,8 @@ pub struct Tree<'a> {
     pub userns: Option<BorrowedFd<'a>>,
     /// Whether each mount can be taken by itself; else the kernel keeps them together.
     pub unlocked: bool,
+    /// Whether a file left in one may be root's on the host.
+    pub plants_root: bool,
 }
 
 impl Tree<'_> {
@@ -106,7 +108,7 @@ fn plain(options: &Options, work: &Work, tree: &Tree, source: OwnedFd) -> Result
     let mut set = MountAttrFlags::MOUNT_ATTR_NODEV;
     if options.read_only {
         set |= MountAttrFlags::MOUNT_ATTR_RDONLY;
-    } else if tree.userns.is_some() {
+    } else if tree.plants_root {
         refuse_reachable(&source, &options.root, "--ro, or -e")?;
     }
     let path = mount::real_path(&source)?;
@@ -203,7 +205,7 @@ fn bind(target: &Target, tree: &Tree, spec: &Spec, path: &Path, source: OwnedFd)
     if kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device()) {
         set -= MountAttrFlags::MOUNT_ATTR_NODEV;
     }
-    if spec.idmap && tree.userns.is_some() && !set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
+    if spec.idmap && tree.plants_root && !set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
         refuse_reachable(&source, path, "--bind-ro, or the option no-idmap")?;
     }
     let copy = tree.copy(&source, path, set, spec.idmap)?;

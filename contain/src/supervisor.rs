@@ -22,6 +22,9 @@ use crate::sys;
 /// N killed it.
 pub fn run(options: Options) -> Result<u8, Error> {
     let ids = Ids::new(&options)?;
+    if ids.exposes_own_program()? {
+        seal::own::ensure_sealed()?;
+    }
     let terminal = Terminal::wanted(options.console)?;
     let signals = Blocked::new(FORWARDED)?;
     let (channel, theirs) = Channel::pair()?;

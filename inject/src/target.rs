@@ -37,9 +37,9 @@ impl Target {
         let pid = pid.parse().ok().filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
         let gone =
             || Error::new(format!("there is no process {pid}")).hint("inject --list shows the containers that run");
-        let pidfd = process::pidfd(pid).map_err(|_| gone())?;
+        let named = process::pidfd(pid).map_err(|_| gone())?;
         if let Some(inode) = inode {
-            is_incarnation(&pidfd, pid, inode.parse().map_err(|_| bad())?)?;
+            is_incarnation(&named, pid, inode.parse().map_err(|_| bad())?)?;
         }
         let candidates = match container::supervised_by(pid) {
             Ok(Some(Container { init, .. })) => with_children(init),
@@ -51,6 +51,8 @@ impl Target {
         let mut refused = None;
         for candidate in candidates {
             match Self::open(candidate) {
+                // What was read was of the process that was named only if that still runs.
+                Ok(_) if process::has_ended(&named) => return Err(gone()),
                 Ok(target) if target.is_elsewhere() => return Ok(target),
                 Ok(_) => {
                     refused = Some(Error::new(format!(

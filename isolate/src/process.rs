@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::{fs, io};
 
 use nix::errno::Errno;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use seal::{Context, Error};
 
@@ -105,6 +106,12 @@ pub fn own_pidfd() -> rustix::io::Result<OwnedFd> {
 /// A pidfd for process `pid`.
 pub fn pidfd(pid: i32) -> rustix::io::Result<OwnedFd> {
     pidfd_open(Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?, PidfdFlags::empty())
+}
+
+/// Whether the process of a pidfd has ended.
+pub fn has_ended(pidfd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
 
 /// Ends this process with `signal` when its parent ends. The kernel forgets it

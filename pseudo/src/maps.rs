@@ -33,7 +33,12 @@ impl Maps {
             return Ok(Self { uid: shifted_root(&caller.uids), gid: shifted_root(&caller.gids) });
         }
         let names = subid::names(caller.uid);
-        let (uids, gids) = (subid::ranges("/etc/subuid", &names), subid::ranges("/etc/subgid", &names));
+        // In a user namespace that has not got them, no one could map them.
+        let ranges = |file, have: &IdMap| -> Vec<Range> {
+            let within = |range: &Range| have.covers(&Extent { inside: 0, outside: range.start, count: range.count });
+            subid::ranges(file, &names).into_iter().filter(within).collect()
+        };
+        let (uids, gids) = (ranges("/etc/subuid", &caller.uids), ranges("/etc/subgid", &caller.gids));
         // Both or none: a lone gid map would let setgroups through for uids that are not there.
         let delegated = !uids.is_empty() && !gids.is_empty() && helper("newuidmap").and(helper("newgidmap")).is_ok();
         let map = |own, ranges: &[Range]| own_then(own, if delegated { ranges } else { &[] });

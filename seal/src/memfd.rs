@@ -34,10 +34,15 @@ pub fn find(name: &OsStr) -> Result<PathBuf, Error> {
 /// Fails with status 126 if the file cannot be read, 125 if the memfd cannot
 /// be made or filled.
 pub fn sealed(path: &Path) -> Result<Sealed, Error> {
+    sealed_as(path, path.file_name().unwrap_or(OsStr::new("sealed")))
+}
+
+/// As [`sealed`], with another name for the memfd.
+pub(crate) fn sealed_as(path: &Path, name: &OsStr) -> Result<Sealed, Error> {
     let mut file = File::open(path).tried(|| format!("cannot read {path:?}")).map_err(|error| error.status(126))?;
     let mut magic = [0; 2];
     let script = matches!(file.read(&mut magic), Ok(2)) && magic == *b"#!";
-    let memfd = create(path.file_name().unwrap_or(OsStr::new("sealed")))?;
+    let memfd = create(name)?;
     let mut from = 0;
     while sendfile(&memfd, &file, Some(&mut from), 1 << 30).tried(|| format!("cannot copy {path:?} into memory"))? > 0 {
     }

@@ -4,7 +4,7 @@
 //! /proc/PID/exe, and so does a command there that is a link, a script or a
 //! loader named /proc/self/exe (CVE-2019-5736).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -35,7 +35,10 @@ pub fn ensure_sealed() -> Result<(), Error> {
             Err(Error::new("cannot execute a read-only mount of this program").because(errno))
         }
         // Not privileged, or a kernel before 5.12.
-        Err(_) => Err(memfd::sealed(Path::new(EXE))?.exec_with(&argv, &environment).status(125)),
+        Err(_) => {
+            let name = argv.first().and_then(|name| Path::new(name).file_name()).unwrap_or(OsStr::new("sealed"));
+            Err(memfd::sealed_as(Path::new(EXE), name)?.exec_with(&argv, &environment).status(125))
+        }
     }
 }
 
