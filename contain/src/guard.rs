@@ -49,6 +49,9 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
             return Err(Error::new("the supervisor has died"));
         }
         pseudo::become_root(false)?;
+        // The new ids made us undumpable, and the init's maps, which we are to
+        // write, root's. No process of these ids can find us: it has no PID for us.
+        nix::sys::prctl::set_dumpable(true).tried(|| "cannot become dumpable")?;
     }
     // After the last change of credentials, which clears it. A terminal must be
     // given back first: then it only wakes us, if we were stopped.
