@@ -10,7 +10,8 @@ use isolate::{namespace, signal};
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::{chroot, fchdir};
 use seal::{Context, Error};
 
 use crate::ids::Ids;
@@ -33,12 +34,11 @@ pub struct Inherited<'a> {
 
 /// Runs the guard, to its end.
 pub fn run(inherited: &Inherited) -> ! {
-    let message = match guard(inherited) {
-        Ok(status) => Message::Ended(status),
-        Err(error) => Message::Failed(error),
-    };
-    inherited.channel.send(&message);
-    std::process::exit(0)
+    let status = guard(inherited).unwrap_or_else(|error| {
+        inherited.channel.send(&Message::Failed(error));
+        Status::Exited(125)
+    });
+    std::process::exit(status.code().into())
 }
 
 fn guard(inherited: &Inherited) -> Result<Status, Error> {
@@ -59,9 +59,6 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     if process::has_ended(&inherited.supervisor) {
         return Err(Error::new("the supervisor has died"));
     }
-    let children = signal::Blocked::new([Signal::SIGCHLD])?;
-    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .tried(|| "cannot make the mounts private")?;
     let (ours, theirs) = Channel::pair()?;
     let flags = namespace::USER.flag | namespace::PID.flag | namespace::TIME.flag;
     let init = match fork(flags).map_err(|errno| {
@@ -76,6 +73,8 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
         Forked::Parent(init) => init,
     };
     drop(theirs);
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .tried(|| "cannot keep our mounts from the host")?;
     // What we create has the modes that we give; the command keeps the caller's umask.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // The init makes the other namespaces meanwhile.
@@ -86,14 +85,29 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     let root = root::assemble(inherited.options, ids, inherited.terminal.is_some(), userns.as_fd())?;
     // That it is gone shows when it is waited for.
     let _ = ours.send_raw(b"G", &[root.as_fd()]);
+    // It has a copy of our mounts when it answers: let those of the host go,
+    // which would keep the host from unmounting them.
+    if ours.receive_raw().is_ok_and(|(answer, _)| !answer.is_empty()) {
+        let cannot = || "cannot let the host's mounts go";
+        unmount("/", UnmountFlags::DETACH).tried(cannot)?;
+        fchdir(&root).tried(cannot)?;
+        chroot(".").tried(cannot)?;
+    }
     drop((ours, root, userns));
-    supervise(inherited, &init, &children)
+    supervise(inherited, &init)
 }
 
 /// Waits for the container's init to end, or for the supervisor to die.
-fn supervise(inherited: &Inherited, init: &Child, children: &signal::Blocked) -> Result<Status, Error> {
+fn supervise(inherited: &Inherited, init: &Child) -> Result<Status, Error> {
+    let children = signal::Blocked::new([Signal::SIGCHLD])?;
     loop {
-        let mut fds = [PollFd::new(children, PollFlags::IN), PollFd::new(&inherited.supervisor, PollFlags::IN)];
+        // First: it may have changed before SIGCHLD was blocked.
+        match init.changed().tried(|| "cannot wait for the container")? {
+            Some(Status::Stopped) => inherited.channel.send(&Message::Stopped),
+            Some(status) => return Ok(status),
+            None => {}
+        }
+        let mut fds = [PollFd::new(&children, PollFlags::IN), PollFd::new(&inherited.supervisor, PollFlags::IN)];
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             result => result.tried(|| "cannot wait for the container")?,
@@ -105,10 +119,5 @@ fn supervise(inherited: &Inherited, init: &Child, children: &signal::Blocked) ->
             std::process::exit(0);
         }
         while children.next().is_some() {}
-        match init.changed().tried(|| "cannot wait for the container")? {
-            Some(Status::Stopped) => inherited.channel.send(&Message::Stopped),
-            Some(status) => return Ok(status),
-            None => {}
-        }
     }
 }

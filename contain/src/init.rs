@@ -41,6 +41,8 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     // The copy of the mount namespace takes the working directory along.
     fchdir(&root).tried(|| "cannot enter the root")?;
     unshare(CloneFlags::CLONE_NEWNS).tried(|| "cannot create a mount namespace")?;
+    // That it is gone shows elsewhere.
+    let _ = guard.send_raw(b"C", &[]);
     become_root()?;
     let root = mount_own(inherited)?;
     let console = inherited.terminal.map(|terminal| console(&root, terminal)).transpose()?;

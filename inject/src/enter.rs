@@ -117,16 +117,14 @@ fn same_as_slash(root: &OwnedFd) -> bool {
 
 /// Runs the reaper, in the container's PID namespace, to its end.
 fn reaper(inherited: &Inherited) -> ! {
-    let message = match reap(inherited) {
-        Ok(Some(status)) => Message::Ended(status),
-        Ok(None) => std::process::exit(0),
-        Err(error) => Message::Failed(error),
-    };
-    inherited.channel.send(&message);
-    std::process::exit(0)
+    let status = reap(inherited).unwrap_or_else(|error| {
+        inherited.channel.send(&Message::Failed(error));
+        Status::Exited(125)
+    });
+    std::process::exit(status.code().into())
 }
 
-fn reap(inherited: &Inherited) -> Result<Option<Status>, Error> {
+fn reap(inherited: &Inherited) -> Result<Status, Error> {
     let Inherited { options, channel, terminal, .. } = inherited;
     // Nobody in the container may look into this process (CVE-2016-9962).
     nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")?;
@@ -163,7 +161,8 @@ fn reap(inherited: &Inherited) -> Result<Option<Status>, Error> {
     if status.is_none() {
         terminal.iter().for_each(|terminal| terminal.restore_if_raw());
     }
-    Ok(status)
+    // Nobody asks for the status if the supervisor has died.
+    Ok(status.unwrap_or(Status::Exited(0)))
 }
 
 fn become_command(inherited: &Inherited, argv: &[OsString]) -> Error {

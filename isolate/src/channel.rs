@@ -11,8 +11,6 @@ use rustix::net::{
 };
 use seal::{Context, Error};
 
-use crate::process::Status;
-
 /// An end of the socket.
 pub struct Channel(OwnedFd);
 
@@ -29,8 +27,6 @@ pub enum Message {
     },
     /// The command is stopped.
     Stopped,
-    /// The command has ended.
-    Ended(Status),
     /// It could not be set up.
     Failed(Error),
     /// Go on.
@@ -58,8 +54,6 @@ impl Channel {
                 [b"R", namespaces.as_bytes()].concat()
             }
             Message::Stopped => b"S".to_vec(),
-            Message::Ended(Status::Exited(status)) => vec![b'E', *status],
-            Message::Ended(status) => vec![b'K', status.code()],
             Message::Failed(error) => [b"F", &[error.exit_status()][..], error.to_text().as_bytes()].concat(),
             Message::Go => b"G".to_vec(),
         };
@@ -86,8 +80,6 @@ impl Channel {
                 Some(Message::Ready { init, master: fds.pop(), namespaces: text(1) })
             }
             Some(b'S') => Some(Message::Stopped),
-            Some(b'E') => Some(Message::Ended(Status::Exited(bytes[1]))),
-            Some(b'K') => Some(Message::Ended(Status::Killed(i32::from(bytes[1]) - 128))),
             Some(b'F') => Some(Message::Failed(Error::from_text(bytes[1], &text(2)))),
             Some(b'G') => Some(Message::Go),
             _ => None,

@@ -12,6 +12,9 @@ use crate::console::{Relay, Terminal};
 use crate::process::{Child, Status};
 use crate::signal::{self, Blocked};
 
+/// The exit status of what SIGKILL has ended.
+const KILLED: u8 = 128 + libc::SIGKILL as u8;
+
 /// What happens once all is set up but the command: gives the PID of an init
 /// that is the command itself, if it is one.
 pub type Ready<'a> = dyn FnMut(&Channel, &OwnedFd, &str) -> Result<Option<i32>, Error> + 'a;
@@ -38,7 +41,8 @@ struct Init {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Supervises what `child` leads to, which tells us things on `channel`.
+    /// Supervises what `child` leads to, which tells us things on `channel` and
+    /// exits with the status of the command.
     pub fn new(child: Child, channel: Channel, signals: &'a Blocked, terminal: Option<&'a Terminal>) -> Self {
         Self { channel, signals, terminal, child, init: None, asked: None, relay: None }
     }
@@ -48,30 +52,36 @@ impl<'a> Supervisor<'a> {
     pub fn run(&mut self, ready: &mut Ready) -> Result<Status, Error> {
         let result = self.supervise(ready);
         self.relay.iter().for_each(Relay::release);
-        self.end();
-        result
+        match result {
+            Ok(None) => Ok(self.meant(self.child.wait().tried(|| "cannot wait for the guard")?)),
+            Ok(Some(status)) => {
+                self.end();
+                Ok(status)
+            }
+            Err(error) => {
+                self.end();
+                Err(error)
+            }
+        }
     }
 
     /// Ends whatever is left, and waits until it is gone.
     pub fn end(&self) {
         signal::send(self.child.as_fd(), Signal::SIGKILL);
-        // It has been waited for already if it said nothing.
+        // That there is nothing to wait for any more is as good.
         let _ = self.child.wait();
     }
 
-    fn supervise(&mut self, ready: &mut Ready) -> Result<Status, Error> {
-        let mut ended = None;
-        loop {
-            if let Some(status) = ended
-                && self.relay.as_ref().is_none_or(Relay::is_done)
-            {
-                return Ok(self.meant(status));
-            }
-            let (signalled, told, relayed) = self.wait(ended.is_some())?;
+    /// Until all has ended by itself, or gives the status of a signal that
+    /// came before there was a command.
+    fn supervise(&mut self, ready: &mut Ready) -> Result<Option<Status>, Error> {
+        let mut ended = false;
+        while !ended || !self.relay.as_ref().is_none_or(Relay::is_done) {
+            let (signalled, told, relayed) = self.wait(ended)?;
             if signalled {
                 while let Some(signal) = self.signals.next() {
                     if let Some(status) = self.received(signal) {
-                        return Ok(status);
+                        return Ok(Some(status));
                     }
                 }
             }
@@ -85,16 +95,16 @@ impl<'a> Supervisor<'a> {
                         }
                     }
                     Some(Message::Stopped) => self.stop(),
-                    Some(Message::Ended(status)) => ended = Some(status),
                     Some(Message::Failed(error)) => return Err(error),
-                    // Only one that was killed says nothing.
-                    _ => return Ok(self.meant(self.child.wait().tried(|| "cannot wait for the guard")?)),
+                    // No one is left to tell us anything.
+                    _ => ended = true,
                 }
             }
             for signal in self.relay.as_mut().map(|relay| relay.advance(relayed)).unwrap_or_default() {
                 self.typed(signal);
             }
         }
+        Ok(None)
     }
 
     /// Waits for a signal, a message, or something to relay.
@@ -177,8 +187,8 @@ impl<'a> Supervisor<'a> {
 
     /// The status to report: a SIGKILL of ours stands for the signal that was asked for.
     fn meant(&self, status: Status) -> Status {
-        match (status, self.asked) {
-            (Status::Killed(libc::SIGKILL), Some(signal)) => Status::Killed(signal as i32),
+        match self.asked {
+            Some(signal) if status.code() == KILLED => Status::Killed(signal as i32),
             _ => status,
         }
     }
