@@ -4,9 +4,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use isolate::inside;
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-use rustix::fs::{CWD, FileType, Mode, fstat, major, minor, mkdirat, mknodat, symlinkat};
+use nix::unistd::{Gid, Uid, fchown, setfsgid, setfsuid};
+use rustix::fs::{CWD, FileType, Mode, fstat, fstatfs, major, minor, mkdirat, mknodat, symlinkat};
 use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::stdio::{stderr, stdin, stdout};
 use seal::{Context, Error};
 
 use crate::ids::Ids;
@@ -80,4 +81,22 @@ fn bind_node(dev: &OwnedFd, name: &str, number: (u32, u32)) -> Result<(), Error>
     mount::set_attributes(&node, false, set, None).tried(cannot)?;
     // Nobody else has been in this directory, so its names are what we made them.
     move_mount(&node, "", dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).tried(cannot)
+}
+
+const PIPEFS_MAGIC: u64 = 0x5049_5045;
+
+/// Gives pipes on the standard fds to the container's root, who could else use
+/// but not open them: /dev/stdout is where many programs log to. A pipe that
+/// has a name is a file of the host and stays as it is.
+pub fn own_pipes(ids: &Ids) -> Result<(), Error> {
+    let (uid, gid) = (Uid::from_raw(ids.root.0), Gid::from_raw(ids.root.1));
+    if uid == Uid::effective() {
+        return Ok(());
+    }
+    for fd in [stdin(), stdout(), stderr()] {
+        if fstatfs(fd).is_ok_and(|fs| fs.f_type as u64 == PIPEFS_MAGIC) {
+            fchown(fd, Some(uid), Some(gid)).tried(|| "cannot give a pipe to the container's root")?;
+        }
+    }
+    Ok(())
 }

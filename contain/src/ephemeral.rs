@@ -32,7 +32,7 @@ pub struct Work {
 }
 
 /// Where the host's `/` is in it.
-pub const OLD: &CStr = c"old";
+pub const OLD: &CStr = c"/old";
 
 /// What the top of an overlay is like.
 pub enum Top {
@@ -52,10 +52,10 @@ impl Work {
         let fd = tmpfs("mode", "755").tried(cannot)?;
         let here = mount::open_path(Path::new("/")).tried(cannot)?;
         mount::attach(&fd, &here).tried(cannot)?;
-        mkdirat(&fd, OLD, Mode::from_raw_mode(0o755)).tried(cannot)?;
+        mkdirat(&fd, "old", Mode::from_raw_mode(0o755)).tried(cannot)?;
         rustix::process::fchdir(&fd).tried(cannot)?;
-        sys::pivot_root_here(OLD).tried(|| "cannot move the host's root aside")?;
-        rustix::process::chdir(OLD).tried(cannot)?;
+        sys::pivot_root_here(c"old").tried(|| "cannot move the host's root aside")?;
+        rustix::process::chdir("old").tried(cannot)?;
         rustix::process::chroot(".").tried(cannot)?;
         Ok(Self { fd, used: Cell::new(0), options: if initial { "redirect_dir=on" } else { "userxattr" } })
     }

@@ -46,7 +46,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     if ids.outer.is_some() {
         // The supervisor, outside, has our maps written.
         if !matches!(channel.receive()?, Some(Message::Go)) {
-            return Err(Error::new("the supervisor has died"));
+            std::process::exit(125);
         }
         pseudo::become_root(false)?;
         // The new ids made us undumpable, and the init's maps, which we are to
@@ -57,7 +57,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     // given back first: then it only wakes us, if we were stopped.
     die_with_parent(if inherited.terminal.is_some() { libc::SIGCONT } else { libc::SIGKILL });
     if process::has_ended(&inherited.supervisor) {
-        return Err(Error::new("the supervisor has died"));
+        std::process::exit(125);
     }
     let (ours, theirs) = Channel::pair()?;
     let flags = namespace::USER.flag | namespace::PID.flag | namespace::TIME.flag;

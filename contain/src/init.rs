@@ -37,7 +37,8 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     if let Some(name) = &options.hostname {
         nix::unistd::sethostname(name).tried(|| format!("cannot set the host name to {name:?}"))?;
     }
-    let root = guard.receive_raw()?.1.pop().ok_or_else(|| Error::new("the guard has died"))?;
+    // A guard that failed has told why.
+    let Some(root) = guard.receive_raw()?.1.pop() else { std::process::exit(125) };
     // The copy of the mount namespace takes the working directory along.
     fchdir(&root).tried(|| "cannot enter the root")?;
     unshare(CloneFlags::CLONE_NEWNS).tried(|| "cannot create a mount namespace")?;
@@ -56,21 +57,30 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     let (slave, master) = console.map_or((None, None), |pty| (Some(pty.slave), Some(pty.master)));
     let ready =
         Message::Ready { init: process::own_pidfd().tried(|| "cannot open a pidfd of the init")?, master, namespaces };
+    if !options.init {
+        // From now on signals come for the command: what it would not mind must
+        // not seem to be blocked.
+        inherited.signals.restore();
+    }
     inherited.channel.send(&ready);
     drop(ready);
     if options.waits_for_go() && !matches!(inherited.channel.receive()?, Some(Message::Go)) {
-        return Err(Error::new("the supervisor has died"));
+        std::process::exit(125);
     }
     take_stdio(slave.as_ref())?;
     drop(slave);
     close_other_fds(&[inherited.channel.as_fd()], &options.pass_fds)?;
     enter_cwd(&options.cwd)?;
-    inherited.signals.restore();
     let become_command = || exec::exec(&options.command, &environment);
     if !options.init {
         return Err(become_command());
     }
-    let reaper = Reaper { channel: &inherited.channel, console: inherited.terminal.is_some(), supervisor: None };
+    let reaper = Reaper {
+        channel: &inherited.channel,
+        signals: inherited.signals,
+        console: inherited.terminal.is_some(),
+        supervisor: None,
+    };
     let status = reaper.run(become_command)?.map_or(125, Status::code);
     std::process::exit(status.into())
 }

@@ -38,6 +38,7 @@ pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd)
         target.point(Path::new(dir), true)?;
     }
     dev::populate(&mut target, ids, console)?;
+    dev::own_pipes(ids)?;
     if options.host_net {
         bind_sys(&target, ids)?;
     }
@@ -96,8 +97,8 @@ fn setattr_hint(errno: Errno, idmap: bool) -> Option<&'static str> {
     match errno {
         Errno::ENOSYS => Some("mount_setattr needs Linux 5.12"),
         Errno::EINVAL if idmap => Some(
-            "its file system cannot show ids other than those on disk: --no-idmap leaves them as they are, \
-             for a tree that was unpacked under pseudo",
+            "its file system cannot show ids other than those on disk: --no-idmap, or no-idmap in the options of \
+             a bind, leaves them as they are, for a tree that was unpacked under pseudo",
         ),
         _ => None,
     }
@@ -198,24 +199,25 @@ fn open_sources(specs: &[Spec]) -> Result<Vec<Option<OwnedFd>>, Error> {
 }
 
 fn bind(target: &Target, tree: &Tree, spec: &Spec, path: &Path, source: OwnedFd) -> Result<(), Error> {
-    let mut set = spec.attributes;
+    let (mut set, mut idmap) = (spec.attributes, spec.idmap);
     let dir = mount::is_dir(&source);
-    // To name a device is to ask for it.
+    // To name a device is to ask for it; what it does depends on no id.
     let kind = fstat(&source).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
     if kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device()) {
         set -= MountAttrFlags::MOUNT_ATTR_NODEV;
+        idmap = false;
     }
-    if spec.idmap && tree.plants_root && !set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
+    if idmap && tree.plants_root && !set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
         refuse_reachable(&source, path, "--bind-ro, or the option no-idmap")?;
     }
-    let copy = tree.copy(&source, path, set, spec.idmap)?;
+    let copy = tree.copy(&source, path, set, idmap)?;
     let point = target.point(&spec.dest, dir)?;
     mount::attach(&copy, &point).tried(|| format!("cannot bind {path:?} on {:?}", spec.dest))?;
     if tree.unlocked && dir {
         let real = mount::real_path(&source)?;
         let below = mount::mounts_below(&real)?;
         let mounted = Target::new(copy, Vec::new(), &spec.dest);
-        submounts(tree, &real, below, set, spec.idmap, mounted)?;
+        submounts(tree, &real, below, set, idmap, mounted)?;
     }
     Ok(())
 }

@@ -179,7 +179,7 @@ impl Skeleton<'_> {
         if self.is_leaf(host) {
             // One that we may not enter is empty here.
             if accessat(CWD, host, Access::EXEC_OK, AtFlags::EACCESS).is_err() {
-                return Ok(());
+                return ephemeral::like(&mount::open_path(host).tried(cannot)?, &point, c".").tried(cannot);
             }
             let overlay = self.overlay(host)?;
             mount::attach(&overlay, &point).tried(cannot)?;

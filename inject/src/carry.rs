@@ -3,11 +3,16 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, fsconfig_create, fsmount, fsopen,
+    mount_change, move_mount,
+};
 use seal::memfd::{self, Sealed};
 use seal::{Context, Error};
 
@@ -69,15 +74,25 @@ fn interpreter(path: &Path) -> Result<Elf, Error> {
     Ok(Elf::Static)
 }
 
-/// Gives this process a /proc if the root has none mounted, in a mount
-/// namespace of its own: busybox finds its applets through /proc/self/exe.
-pub fn ensure_proc() -> Result<(), Error> {
-    if Path::new("/proc/self/exe").exists() {
-        return Ok(());
-    }
+/// A proc of this process's PID namespace, for a container that has none:
+/// busybox finds its applets through /proc/self/exe. To be called before the
+/// container is entered, since the kernel makes one only where all of another
+/// is visible, and leaves the caller in a mount namespace of its own.
+pub fn detached_proc() -> Result<OwnedFd, Error> {
+    let cannot = || "cannot make a proc for the container";
+    unshare(CloneFlags::CLONE_NEWNS).tried(cannot)?;
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).tried(cannot)?;
+    fsconfig_create(&context).tried(cannot)?;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).tried(cannot)
+}
+
+/// Mounts it on /proc of this root, where only this process and its children see it.
+pub fn attach_proc(proc: &OwnedFd) -> Result<(), Error> {
     unshare(CloneFlags::CLONE_NEWNS).tried(|| "cannot create a mount namespace for /proc")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .tried(|| "cannot make the mounts private")?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("proc", "/proc", "proc", flags, None).tried(|| "cannot mount proc on \"/proc\"")
+        .tried(|| "cannot keep /proc from the container")?;
+    move_mount(proc, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .tried(|| "cannot mount proc on \"/proc\"")
 }

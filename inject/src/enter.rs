@@ -7,14 +7,15 @@ use std::path::Path;
 
 use isolate::channel::{Channel, Message};
 use isolate::console::{Pty, Terminal, take_stdio};
+use isolate::inside;
+use isolate::namespace::Namespace;
 use isolate::process::{self, Forked, Status, close_other_fds, die_with_parent, fork};
 use isolate::reaper::Reaper;
 use isolate::signal::{Blocked, FORWARDED};
 use isolate::supervise::Supervisor;
-use isolate::{inside, namespace};
-use nix::sched::{CloneFlags, setns};
+use pseudo::Caller;
 use rustix::fs::fstatfs;
-use rustix::process::{chdir, chroot, fchdir, getcwd};
+use rustix::process::{chdir, getcwd};
 use seal::exec::{self, Environment};
 use seal::memfd::Sealed;
 use seal::{Context, Error};
@@ -38,8 +39,9 @@ struct Inherited<'a> {
     cgroups: Vec<OwnedFd>,
     proc: HostProc,
     carried: Option<Sealed>,
-    /// Whether its user namespace, and so its ids, are others than ours.
-    becomes_root: bool,
+    target: Target,
+    /// Its namespaces that the supervisor does not join.
+    rest: Vec<&'static Namespace>,
 }
 
 /// Runs a command in the target and gives its exit status, 128+N if signal N
@@ -47,6 +49,15 @@ struct Inherited<'a> {
 pub fn run(options: Options) -> Result<u8, Error> {
     let Some(target) = options.target.as_deref().filter(|_| !options.list) else { return list::run(options.json) };
     let target = Target::find(target)?;
+    // A PID namespace is joined by one's children; without privilege only from
+    // the user namespace above it.
+    let privileged = Caller::current()?.privileged;
+    let is_first = |namespace: &&Namespace| match namespace.name {
+        "pid" => true,
+        "user" => !privileged,
+        _ => false,
+    };
+    let (first, rest) = target.namespaces.iter().copied().partition::<Vec<_>, _>(is_first);
     let carried = if options.carry { Some(carry::seal(&options.command[0])?) } else { None };
     let terminal = Terminal::wanted(options.console)?;
     let signals = Blocked::new(FORWARDED)?;
@@ -61,10 +72,10 @@ pub fn run(options: Options) -> Result<u8, Error> {
         cgroups: if options.cgroup { cgroup::open_procs(target.pid)? } else { Vec::new() },
         proc: HostProc::open()?,
         carried,
-        becomes_root: target.namespaces.iter().any(|namespace| namespace.flag == namespace::USER.flag),
+        target,
+        rest,
     };
-    join(&target)?;
-    drop(target);
+    inherited.target.join(&first)?;
     let reaper = match fork(0).tried(|| "cannot fork into the container")? {
         Forked::Child => {
             drop(channel);
@@ -88,33 +99,6 @@ fn pts(target: &Target) -> Result<OwnedFd, Error> {
         .map_or_else(|| inside::open(rustix::fs::CWD, Path::new("/dev/pts")).tried(|| "cannot open /dev/pts"), Ok)
 }
 
-/// All of its namespaces at once, then its root.
-fn join(target: &Target) -> Result<(), Error> {
-    let flags = target.namespaces.iter().fold(0, |flags, namespace| flags | namespace.flag);
-    let names: Vec<_> = target.namespaces.iter().map(|namespace| namespace.name).collect();
-    if flags != 0 {
-        setns(&target.pidfd, CloneFlags::from_bits_retain(flags as i32)).map_err(|errno| {
-            let denied = errno == nix::errno::Errno::EPERM;
-            Error::new(format!("cannot join the {} namespaces of process {}", names.join(", "), target.pid))
-                .because(errno)
-                .maybe_hint(denied.then_some("only root, or who owns the user namespace above them, may do that"))
-        })?;
-    }
-    fchdir(&target.root).tried(|| "cannot enter the root")?;
-    if flags & namespace::MNT.flag != 0 && same_as_slash(&target.root) {
-        return Ok(());
-    }
-    chroot(".").tried(|| "cannot change to the root of the process")
-}
-
-fn same_as_slash(root: &OwnedFd) -> bool {
-    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    let id = |fd: std::os::fd::BorrowedFd, path: &str, flags| {
-        statx(fd, path, flags, StatxFlags::MNT_ID | StatxFlags::INO).ok().map(|stat| (stat.stx_mnt_id, stat.stx_ino))
-    };
-    id(root.as_fd(), "", AtFlags::EMPTY_PATH) == id(CWD, "/", AtFlags::empty())
-}
-
 /// Runs the reaper, in the container's PID namespace, to its end.
 fn reaper(inherited: &Inherited) -> ! {
     let status = reap(inherited).unwrap_or_else(|error| {
@@ -130,8 +114,17 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")?;
     nix::sys::prctl::set_child_subreaper(true).tried(|| "cannot become a subreaper")?;
     cgroup::join(&inherited.cgroups)?;
-    if inherited.becomes_root {
+    let proc = match &inherited.carried {
+        Some(_) if !inherited.target.has_proc() => Some(carry::detached_proc()?),
+        _ => None,
+    };
+    inherited.target.join(&inherited.rest)?;
+    inherited.target.enter_root()?;
+    if inherited.target.has_other_root {
         pseudo::become_root(true)?;
+    }
+    if let Some(proc) = proc {
+        carry::attach_proc(&proc)?;
     }
     // It only wakes us if we were stopped; that the supervisor is gone shows in
     // its pidfd, and there is something left to do then.
@@ -140,9 +133,6 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
         (Some(terminal), Some(pts)) => Some(Pty::open(pts, terminal)?),
         _ => None,
     };
-    if inherited.carried.is_some() {
-        carry::ensure_proc()?;
-    }
     let argv = if options.command.is_empty() { vec![shell()] } else { options.command.clone() };
     let (slave, master) = pty.map_or((None, None), |pty| (Some(pty.slave), Some(pty.master)));
     let init = process::own_pidfd().tried(|| "cannot open a pidfd of the reaper")?;
@@ -150,8 +140,12 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     take_stdio(slave.as_ref())?;
     drop(slave);
     enter_cwd(&options.cwd)?;
-    inherited.signals.restore();
-    let reaper = Reaper { channel, console: terminal.is_some(), supervisor: Some(inherited.supervisor.as_fd()) };
+    let reaper = Reaper {
+        channel,
+        signals: inherited.signals,
+        console: terminal.is_some(),
+        supervisor: Some(inherited.supervisor.as_fd()),
+    };
     let status = reaper.run(|| {
         // It could clear this, but then we are still its parent in the end.
         die_with_parent(libc::SIGKILL);

@@ -7,12 +7,16 @@ use std::path::Path;
 
 use isolate::container::{self, Container};
 use isolate::namespace::{self, Namespace};
-use isolate::process;
+use isolate::{inside, process};
+use nix::sched::{CloneFlags, setns};
+use pseudo::IdMap;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fstat, fstatfs, open, statx};
+use rustix::process::{chroot, fchdir};
 use seal::{Context, Error};
 
 /// The file system of pidfds, whose inodes are unique since Linux 6.9.
 const PIDFS_MAGIC: u64 = 0x5049_4446;
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 /// A process to join.
 pub struct Target {
@@ -23,6 +27,8 @@ pub struct Target {
     pub root: OwnedFd,
     /// The namespaces that it does not share with us.
     pub namespaces: Vec<&'static Namespace>,
+    /// Whether they have a uid 0 that is not ours.
+    pub has_other_root: bool,
 }
 
 impl Target {
@@ -81,19 +87,57 @@ impl Target {
         }
         let root = open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .tried(cannot)?;
-        Ok(Self { pid, pidfd, root, namespaces })
+        let maps = fs::read_to_string(format!("/proc/{pid}/uid_map")).tried(cannot)?;
+        let has_other_root = namespaces.iter().any(|namespace| namespace.flag == namespace::USER.flag)
+            && IdMap::from_proc(&maps).outside(0).is_some();
+        Ok(Self { pid, pidfd, root, namespaces, has_other_root })
+    }
+
+    /// Joins these of its namespaces, all at once.
+    pub fn join(&self, namespaces: &[&Namespace]) -> Result<(), Error> {
+        let flags = namespaces.iter().fold(0, |flags, namespace| flags | namespace.flag);
+        if flags == 0 {
+            return Ok(());
+        }
+        setns(&self.pidfd, CloneFlags::from_bits_retain(flags as i32)).map_err(|errno| {
+            let names: Vec<_> = namespaces.iter().map(|namespace| namespace.name).collect();
+            let denied = errno == nix::errno::Errno::EPERM;
+            Error::new(format!("cannot join the {} namespaces of process {}", names.join(", "), self.pid))
+                .because(errno)
+                .maybe_hint(denied.then_some("only root, or who owns the user namespace above them, may do that"))
+        })
+    }
+
+    /// Enters its root, with its mount namespace joined.
+    pub fn enter_root(&self) -> Result<(), Error> {
+        fchdir(&self.root).tried(|| "cannot enter the root")?;
+        // Joined by now, a mount namespace has taken us to its own root.
+        let slash = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        if slash.is_ok_and(|slash| identity(&slash) == identity(&self.root)) {
+            return Ok(());
+        }
+        chroot(".").tried(|| "cannot change to the root of the process")
+    }
+
+    /// Whether its root has a proc mounted.
+    pub fn has_proc(&self) -> bool {
+        let proc = inside::open(&self.root, Path::new("proc"));
+        proc.is_ok_and(|proc| fstatfs(&proc).is_ok_and(|fs| fs.f_type as u64 == PROC_SUPER_MAGIC))
     }
 
     /// Whether there is anything to enter.
     fn is_elsewhere(&self) -> bool {
-        let mount = |fd: &OwnedFd| statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id);
         let here = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let same_root = here.is_ok_and(|here| {
-            let inode = |fd: &OwnedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
-            inode(&here) == inode(&self.root) && mount(&here).ok() == mount(&self.root).ok()
-        });
+        let same_root = here.is_ok_and(|here| identity(&here) == identity(&self.root));
         !self.namespaces.is_empty() || !same_root
     }
+}
+
+/// Which directory of which mount an fd is.
+fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
+    statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID | StatxFlags::INO)
+        .ok()
+        .map(|stat| (stat.stx_mnt_id, stat.stx_ino))
 }
 
 fn not_yours(pid: i32) -> Error {

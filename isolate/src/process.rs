@@ -110,7 +110,12 @@ pub fn pidfd(pid: i32) -> rustix::io::Result<OwnedFd> {
 
 /// Whether the process of a pidfd has ended.
 pub fn has_ended(pidfd: impl AsFd) -> bool {
-    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    is_readable(pidfd)
+}
+
+/// Whether a read would not block.
+pub(crate) fn is_readable(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
 

@@ -17,6 +17,9 @@ use crate::signal::{self, Blocked, FORWARDED};
 pub struct Reaper<'a> {
     /// To the supervisor, which is told when the command stops.
     pub channel: &'a Channel,
+    /// The forwarded signals, blocked since before anyone could send one, and
+    /// the mask that the command is to have.
+    pub signals: &'a Blocked,
     /// Whether stdin is a console of the command's own.
     pub console: bool,
     /// Becomes readable when the supervisor dies; then so does everything here.
@@ -30,7 +33,7 @@ impl Reaper<'_> {
         let signals = Blocked::new(FORWARDED.into_iter().chain([Signal::SIGCHLD]))?;
         let child = match fork(0).tried(|| "cannot fork the command")? {
             Forked::Child => {
-                signals.restore();
+                self.signals.restore();
                 let error = self.start(become_command);
                 let status = error.exit_status();
                 self.channel.send(&Message::Failed(error));

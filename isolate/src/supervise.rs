@@ -9,7 +9,7 @@ use seal::{Context, Error};
 
 use crate::channel::{Channel, Message};
 use crate::console::{Relay, Terminal};
-use crate::process::{Child, Status};
+use crate::process::{Child, Status, is_readable};
 use crate::signal::{self, Blocked};
 
 /// The exit status of what SIGKILL has ended.
@@ -78,13 +78,6 @@ impl<'a> Supervisor<'a> {
         let mut ended = false;
         while !ended || !self.relay.as_ref().is_none_or(Relay::is_done) {
             let (signalled, told, relayed) = self.wait(ended)?;
-            if signalled {
-                while let Some(signal) = self.signals.next() {
-                    if let Some(status) = self.received(signal) {
-                        return Ok(Some(status));
-                    }
-                }
-            }
             if told {
                 match self.channel.receive()? {
                     Some(Message::Ready { init, master, namespaces }) => {
@@ -98,6 +91,14 @@ impl<'a> Supervisor<'a> {
                     Some(Message::Failed(error)) => return Err(error),
                     // No one is left to tell us anything.
                     _ => ended = true,
+                }
+            }
+            // A signal may come for a command whose start is still to be read of.
+            if signalled && (self.init.is_some() || ended || !is_readable(&self.channel)) {
+                while let Some(signal) = self.signals.next() {
+                    if let Some(status) = self.received(signal) {
+                        return Ok(Some(status));
+                    }
                 }
             }
             for signal in self.relay.as_mut().map(|relay| relay.advance(relayed)).unwrap_or_default() {

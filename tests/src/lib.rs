@@ -24,5 +24,5 @@ pub use run::{Ran, Run};
 pub use running::Running;
 pub use tempdir::TempDir;
 pub use terminal::Terminal;
-pub use wait::{eventually, mark, marked};
+pub use wait::{eventually, mark, marked, noise};
 pub use who::{Who, as_root, as_user, both};

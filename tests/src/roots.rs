@@ -29,7 +29,9 @@ impl Root {
         root.copy("/bin/busybox", "bin/busybox");
         let applets = who.command("busybox").arg("--list").ran().out();
         for applet in applets.lines().filter(|applet| *applet != "busybox") {
-            symlink("busybox", root.join("bin").join(applet)).unwrap();
+            let link = root.join("bin").join(applet);
+            symlink("busybox", &link).unwrap();
+            who.give(link);
         }
         root
     }

@@ -69,6 +69,16 @@ impl Running {
         self.child.id()
     }
 
+    /// The init of the container that it supervises: its grandchild.
+    pub fn init(&self) -> Option<i32> {
+        self.guard().and_then(child)
+    }
+
+    /// The guard of the container that it supervises: its child.
+    pub fn guard(&self) -> Option<i32> {
+        child(self.pid() as i32)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal);
@@ -98,4 +108,10 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The first child of a process.
+fn child(pid: i32) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// When to give up on what must happen.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds; panics with `what` if it never does.
 #[track_caller]
@@ -25,6 +25,16 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub fn mark() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("mark-{}-{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Bytes of every kind, as many as asked for, always the same.
+pub fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
 }
 
 /// The processes that have `mark` in their arguments, zombies excepted.

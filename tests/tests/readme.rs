@@ -1,0 +1,54 @@
+//! What the README shows is what happens.
+#![forbid(unsafe_code)]
+
+use tests::{Run, both};
+
+/// The commands of the README's consoles as one script that marks where each
+/// ends, and what each is shown to write.
+fn examples() -> (String, Vec<(String, String)>) {
+    let readme = include_str!("../../README.md");
+    let mut script = "unset LC_ALL; exec 2>&1\n".to_owned();
+    let mut examples: Vec<(String, String)> = Vec::new();
+    let mut in_console = false;
+    for line in readme.lines() {
+        match (line, in_console) {
+            ("```console", _) => in_console = true,
+            ("```", _) => in_console = false,
+            (line, true) => match (line.strip_prefix("$ "), examples.last_mut()) {
+                (Some(command), _) => {
+                    // $? is for the next command to see.
+                    script += &format!("{command}\nstatus=$?; echo \"\"; echo '--- end'; (exit $status)\n");
+                    examples.push((command.to_owned(), String::new()));
+                }
+                (None, Some((_, shown))) => *shown += &format!("{line}\n"),
+                (None, None) => panic!("a console starts with output: {line}"),
+            },
+            _ => {}
+        }
+    }
+    (script, examples)
+}
+
+#[test]
+fn the_examples_do_what_they_show() {
+    let (script, examples) = examples();
+    assert!(examples.len() > 10);
+    both(|who| {
+        let dir = who.dir();
+        let ran = who.command("sh").args(["-c", &script]).current_dir(&*dir).ran();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        let mut parts = text.split("\n--- end\n");
+        for (command, shown) in &examples {
+            let wrote = parts.next().unwrap_or_else(|| panic!("{command} did not run: {ran:#?}"));
+            assert_eq!(wrote, shown, "{command}\n{}", ran.text());
+        }
+    });
+}
+
+#[test]
+fn each_tool_has_one() {
+    let (_, examples) = examples();
+    for tool in ["seal", "pseudo", "isolate", "contain", "inject"] {
+        assert!(examples.iter().any(|(command, _)| command.starts_with(&format!("{tool} "))), "{tool}");
+    }
+}
