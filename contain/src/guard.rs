@@ -2,6 +2,7 @@
 //! for whatever reason, the kernel kills every process of the container.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use isolate::channel::{Channel, Message};
 use isolate::console::Terminal;
@@ -28,6 +29,8 @@ pub struct Inherited<'a> {
     pub supervisor: OwnedFd,
     /// The signal mask of the caller, for the command.
     pub signals: &'a signal::Blocked,
+    /// Where ROOT is on the host, if a helper is to run in it.
+    pub place: Option<PathBuf>,
     /// The caller's terminal, if the command gets one of its own.
     pub terminal: Option<&'a Terminal>,
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use isolate::channel::{Channel, Message};
 use isolate::console::{Pty, Terminal, take_stdio};
@@ -14,7 +14,6 @@ use isolate::reaper::Reaper;
 use isolate::signal::Blocked;
 use isolate::{inside, loopback, namespace};
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
 use rustix::process::{chdir, fchdir, getcwd};
 use seal::exec::{self, DEFAULT_PATH, Environment};
@@ -44,8 +43,9 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     unshare(CloneFlags::CLONE_NEWNS).tried(|| "cannot create a mount namespace")?;
     // That it is gone shows elsewhere.
     let _ = guard.send_raw(b"C", &[]);
+    let place = place(inherited.place.as_deref())?;
     become_root()?;
-    let root = mount_own(inherited)?;
+    let root = mount_own(inherited, &place)?;
     let console = inherited.terminal.map(|terminal| console(&root, terminal)).transpose()?;
     if let Some(command) = &options.inside {
         helper(command, &root, inherited.signals)?;
@@ -97,6 +97,14 @@ fn make_namespaces(host_net: bool) -> Result<(), Error> {
     if host_net { Ok(()) } else { loopback::up() }
 }
 
+/// Where the root is bound before the pivot: over itself, or where it is on the
+/// host for a helper to find it.
+fn place(host: Option<&Path>) -> Result<OwnedFd, Error> {
+    let old = Path::new(OsStr::from_bytes(ephemeral::OLD.to_bytes()));
+    let place = host.map_or(PathBuf::from("."), |host| old.join(host.strip_prefix("/").unwrap_or(host)));
+    mount::open_path(&place).tried(|| format!("cannot open {place:?}"))
+}
+
 fn become_root() -> Result<(), Error> {
     pseudo::become_root(true)?;
     // Until the exec nobody in the container may look into this process,
@@ -106,11 +114,10 @@ fn become_root() -> Result<(), Error> {
 
 /// Binds the root over itself, since a locked mount cannot be pivoted to, and
 /// mounts what belongs to the new namespaces.
-fn mount_own(inherited: &Inherited) -> Result<OwnedFd, Error> {
-    let here =
-        openat(rustix::fs::CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(|| "cannot open the root")?;
+fn mount_own(inherited: &Inherited, place: &OwnedFd) -> Result<OwnedFd, Error> {
+    let here = mount::open_path(Path::new(".")).tried(|| "cannot open the root")?;
     let root = mount::clone_tree(&here, true).tried(|| "cannot bind the root over itself")?;
-    mount::attach(&root, &here).tried(|| "cannot bind the root over itself")?;
+    mount::attach(&root, place).tried(|| "cannot bind the root over itself")?;
     let base = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount_new(&root, "proc", "proc", base, "")?;
     if !inherited.options.host_net {

@@ -28,7 +28,10 @@ pub fn run(options: Options) -> Result<u8, Error> {
     let terminal = Terminal::wanted(options.console)?;
     let signals = Blocked::new(FORWARDED)?;
     let (channel, theirs) = Channel::pair()?;
+    let place = options.inside.as_ref().map(|_| options.root.canonicalize());
+    let place = place.transpose().tried(|| format!("cannot open the root {:?}", options.root))?;
     let inherited = Inherited {
+        place,
         options: &options,
         ids: &ids,
         channel: theirs,
