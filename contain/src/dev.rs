@@ -89,13 +89,13 @@ const PIPEFS_MAGIC: u64 = 0x5049_5045;
 /// but not open them: /dev/stdout is where many programs log to. A pipe that
 /// has a name is a file of the host and stays as it is.
 pub fn own_pipes(ids: &Ids) -> Result<(), Error> {
-    let (uid, gid) = (Uid::from_raw(ids.root.0), Gid::from_raw(ids.root.1));
+    let uid = Uid::from_raw(ids.root.0);
     if uid == Uid::effective() {
         return Ok(());
     }
     for fd in [stdin(), stdout(), stderr()] {
         if fstatfs(fd).is_ok_and(|fs| fs.f_type as u64 == PIPEFS_MAGIC) {
-            fchown(fd, Some(uid), Some(gid)).tried(|| "cannot give a pipe to the container's root")?;
+            fchown(fd, Some(uid), None).tried(|| "cannot give a pipe to the container's root")?;
         }
     }
     Ok(())

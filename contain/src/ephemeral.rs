@@ -69,6 +69,15 @@ impl Work {
         openat(&self.fd, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(cannot)
     }
 
+    /// A new mount of an empty, read-only directory.
+    pub fn nothing(&self) -> Result<OwnedFd, Error> {
+        let cannot = || "cannot mount an empty tmpfs";
+        let empty = tmpfs("mode", "555").tried(cannot)?;
+        mount::attach(&empty, self.dir()?).tried(cannot)?;
+        mount::set_attributes(&empty, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None).tried(cannot)?;
+        Ok(empty)
+    }
+
     /// A new mount of an overlay over the directory `lower`, its top with the
     /// mode and the owner of that: a /tmp that has lost its sticky bit is a hole.
     pub fn overlay(&self, lower: &OwnedFd, top: &Top) -> Result<OwnedFd, Errno> {
@@ -123,10 +132,24 @@ pub fn like(model: &OwnedFd, dir: &OwnedFd, name: &CStr) -> rustix::io::Result<(
 
 /// ROOT and each file system mounted below it, for a caller whose mounts are
 /// not locked: all of it writable.
-pub fn mount(options: &Options, work: &Work, tree: &Tree, source: &OwnedFd) -> Result<Target, Error> {
+/// With `--ro` each of them is added to `read_only`.
+pub fn mount(
+    options: &Options,
+    work: &Work,
+    tree: &Tree,
+    source: &OwnedFd,
+    read_only: &mut Vec<OwnedFd>,
+) -> Result<Target, Error> {
     let path = mount::real_path(source)?;
     let below = mount::mounts_below(&path)?;
-    let root = over(work, tree, source, &options.root)?;
+    let mut keep_read_only = |overlay: &OwnedFd| -> Result<(), Error> {
+        if options.read_only {
+            read_only.push(overlay.try_clone().tried(|| "cannot duplicate an fd")?);
+        }
+        Ok(())
+    };
+    let root = over(work, tree, source, &options.root, &Top::Writable, true)?;
+    keep_read_only(&root)?;
     let ours = fstat(&root).tried(|| "cannot look at an overlay")?.st_dev;
     let mut target = Target::new(root, vec![ours], &options.root);
     for Mounted { point, fstype } in below {
@@ -134,16 +157,15 @@ pub fn mount(options: &Options, work: &Work, tree: &Tree, source: &OwnedFd) -> R
         if root::is_replaced(&point, &path) || fstype == "nsfs" || fstype == "autofs" {
             continue;
         }
-        // One that is itself covered, or not for us to see, has no path.
-        let Ok(source) = mount::open_path(&point) else { continue };
+        let Some(source) = mount::open_visible(&point)? else { continue };
         let place = point.strip_prefix(&path).expect("it is below");
-        let mounted = match mount::is_dir(&source).then(|| over(work, tree, &source, &point)) {
-            Some(Ok(overlay)) => {
-                target.is_ours(&overlay);
-                overlay
-            }
-            // A single file, or a file system that takes no overlay.
-            _ => tree.read_only_copy(&source, &point)?,
+        let mounted = if mount::is_dir(&source) {
+            let overlay = submount(work, tree, &source, &point)?;
+            target.is_ours(&overlay);
+            keep_read_only(&overlay)?;
+            overlay
+        } else {
+            tree.read_only_copy(&source, &point)?
         };
         let on = inside::open(target.root(), place).tried(|| format!("cannot open {place:?}"))?;
         mount::attach(&mounted, &on).tried(|| format!("cannot mount on {place:?}"))?;
@@ -151,13 +173,28 @@ pub fn mount(options: &Options, work: &Work, tree: &Tree, source: &OwnedFd) -> R
     Ok(target)
 }
 
+/// What stands for the file system mounted at `point`: an overlay; a read-only
+/// one, its ids not ours, where it cannot be idmapped; nothing where it takes no
+/// overlay at all, since a bind would let its unix sockets answer.
+fn submount(work: &Work, tree: &Tree, source: &OwnedFd, point: &Path) -> Result<OwnedFd, Error> {
+    let refused = |error: &Error| error.errno() == libc::EINVAL;
+    match over(work, tree, source, point, &Top::Writable, true) {
+        Err(error) if refused(&error) => {}
+        made => return made,
+    }
+    match over(work, tree, source, point, &Top::ReadOnly, false) {
+        Err(error) if refused(&error) => work.nothing(),
+        made => made,
+    }
+}
+
 /// An overlay over a copy of `source`, idmapped if trees are: an idmapped
 /// mount must be attached before it can be a lower layer.
-fn over(work: &Work, tree: &Tree, source: &OwnedFd, name: &Path) -> Result<OwnedFd, Error> {
-    let lower = tree.copy(source, name, MountAttrFlags::MOUNT_ATTR_NODEV, true)?;
+fn over(work: &Work, tree: &Tree, source: &OwnedFd, name: &Path, top: &Top, idmap: bool) -> Result<OwnedFd, Error> {
+    let lower = tree.copy(source, name, MountAttrFlags::MOUNT_ATTR_NODEV, idmap)?;
     let place = work.dir()?;
     mount::attach(&lower, &place).tried(|| format!("cannot attach {name:?}"))?;
-    work.overlay(&lower, &Top::Writable).map_err(|errno| overlay_error(name, errno))
+    work.overlay(&lower, top).map_err(|errno| overlay_error(name, errno))
 }
 
 /// Why there is no overlay over `name`.

@@ -31,13 +31,13 @@ impl Ids {
             let outer = Maps::requested(&caller, options.uid_map.as_deref(), options.gid_map.as_deref())?;
             let inner = Maps { uid: outer.uid.identity(), gid: outer.gid.identity() };
             (Some(outer), inner)
-        } else if caller.in_initial_namespace() || asked {
+        } else if caller.initial || asked {
             (None, Maps::requested(&caller, options.uid_map.as_deref(), options.gid_map.as_deref())?)
         } else {
             (None, Maps { uid: caller.uids.identity(), gid: caller.gids.identity() })
         };
         let same = inner.uid.is_identity() && inner.gid.is_identity();
-        let idmap = options.idmap && caller.privileged && caller.in_initial_namespace() && !same;
+        let idmap = options.idmap && caller.privileged && caller.initial && !same;
         let root = (inner.uid.outside(0).unwrap_or(0), inner.gid.outside(0).unwrap_or(0));
         Ok(Self { caller, outer, inner, idmap, root })
     }
@@ -60,6 +60,6 @@ impl Ids {
     /// Whether mounts copied into the guard's namespace are not locked
     /// together: it is of the same user namespace as the caller's.
     pub fn unlocked(&self) -> bool {
-        self.outer.is_none() && self.caller.in_initial_namespace()
+        self.outer.is_none() && self.caller.initial
     }
 }

@@ -124,7 +124,7 @@ fn mount_own(inherited: &Inherited, place: &OwnedFd) -> Result<OwnedFd, Error> {
         mount_new(&root, "sys", "sysfs", base, "")?;
     }
     let tty = if inherited.ids.inner.gid.outside(5).is_some() { ",gid=5" } else { "" };
-    let data = format!("newinstance,ptmxmode=0666,mode=620{tty}");
+    let data = format!("ptmxmode=0666,mode=620{tty}");
     mount_new(&root, "dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, &data)?;
     Ok(root)
 }

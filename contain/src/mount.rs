@@ -2,13 +2,14 @@
 //! inside the new root (CVE-2021-30465 and kin).
 
 use std::ffi::{CString, OsStr};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use isolate::inside;
 use nix::errno::Errno;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, open, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, mkdirat, mknodat, open};
 use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 use seal::{Context, Error};
 
@@ -17,8 +18,17 @@ pub fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// As [`open_path`]; `None` for a mount point that is covered by another mount,
+/// or not for us to see.
+pub fn open_visible(path: &Path) -> Result<Option<OwnedFd>, Error> {
+    match open_path(path) {
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => Ok(None),
+        result => result.map(Some).tried(|| format!("cannot open {path:?}")),
+    }
+}
+
 /// The path of an fd, for the calls that take no fd.
-pub fn fd_path(fd: impl AsFd) -> PathBuf {
+fn fd_path(fd: impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into()
 }
 
@@ -72,13 +82,15 @@ pub struct Target {
     root: OwnedFd,
     ours: Vec<u64>,
     name: PathBuf,
+    /// Who is to own what is created there.
+    pub owner: (u32, u32),
 }
 
 impl Target {
     /// The root that `root` is, the devices of those file systems in it that
     /// are ours, and what the user called it.
     pub fn new(root: OwnedFd, ours: Vec<u64>, name: &Path) -> Self {
-        Self { root, ours, name: name.to_owned() }
+        Self { root, ours, name: name.to_owned(), owner: (0, 0) }
     }
 
     /// The root.
@@ -118,7 +130,7 @@ impl Target {
                             .hint("it would have to be made on the host: make it yourself, or use --ephemeral"));
                     }
                     let last = index + 1 == parts.len();
-                    create(&parent, part, dir || !last).tried(|| cannot("create"))?;
+                    create(&parent, part, dir || !last, self.owner).tried(|| cannot("create"))?;
                     inside::open(&self.root, &so_far)
                 }
                 result => result,
@@ -129,12 +141,14 @@ impl Target {
     }
 }
 
-fn create(parent: &OwnedFd, name: &OsStr, dir: bool) -> rustix::io::Result<()> {
+fn create(parent: &OwnedFd, name: &OsStr, dir: bool, owner: (u32, u32)) -> rustix::io::Result<()> {
     if dir {
-        return mkdirat(parent, name, Mode::from_raw_mode(0o755));
+        mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    } else {
+        mknodat(parent, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)?;
     }
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(|_| ())
+    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+    chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// A line of /proc/self/mountinfo, as far as it matters here.
@@ -148,7 +162,9 @@ pub struct Mounted {
 /// The mounts strictly below `dir`, which must be canonical: each path once,
 /// outer before inner.
 pub fn mounts_below(dir: &Path) -> Result<Vec<Mounted>, Error> {
-    let text = std::fs::read("/proc/self/mountinfo").tried(|| "cannot read /proc/self/mountinfo")?;
+    let mut text = Vec::with_capacity(1 << 14);
+    let file = std::fs::File::open("/proc/self/mountinfo");
+    file.and_then(|mut file| file.read_to_end(&mut text)).tried(|| "cannot read /proc/self/mountinfo")?;
     let mut found: Vec<Mounted> = Vec::new();
     for line in text.split(|&byte| byte == b'\n') {
         let mut fields = line.split(|&byte| byte == b' ');

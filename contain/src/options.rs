@@ -67,7 +67,7 @@ fn command() -> Command {
             value("uid-map", "MAP", "User ids as START:LOWER:COUNT[,...], inside first").short('u'),
             value("gid-map", "MAP", "Group ids likewise").short('g'),
             value("net", "host|none", "The host's network, without rights over it, or lo alone [default: none]"),
-            flag("net-host", "The same as --net host").short('n').long("share-net"),
+            flag("net-host", "The same as --net host").short('n').long("host-net"),
             value("hostname", "NAME", "Set the host name"),
             value("cwd", "DIR", "Working directory [default: /]"),
             value("env", "K[=V]", "Set a variable, or pass the caller's").action(ArgAction::Append),

@@ -28,12 +28,13 @@ pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd)
     let work = Work::new(ids.unlocked())?;
     let mut read_only = Vec::new();
     let mut target = if options.ephemeral && ids.unlocked() {
-        ephemeral::mount(options, &work, &tree, &source)?
+        ephemeral::mount(options, &work, &tree, &source, &mut read_only)?
     } else if options.ephemeral {
         skeleton::mount(options, &work, &source, &mut read_only)?
     } else {
         plain(options, &work, &tree, source)?
     };
+    target.owner = ids.root;
     for dir in ["proc", "sys"] {
         target.point(Path::new(dir), true)?;
     }
@@ -48,9 +49,6 @@ pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd)
             (Source::Tmpfs(data), _) => tmpfs(&mut target, ids, spec, data)?,
             _ => unreachable!("every bind was opened"),
         }
-    }
-    if options.ephemeral && options.read_only {
-        read_only.push(target.root().try_clone_to_owned().tried(|| "cannot duplicate an fd")?);
     }
     for mount in read_only {
         mount::set_attributes(&mount, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None)
@@ -149,8 +147,7 @@ fn submounts(
     target: Target,
 ) -> Result<Target, Error> {
     for Mounted { point, .. } in below {
-        // One that is itself covered, or not for us to see, has no path.
-        let Ok(source) = mount::open_path(&point) else { continue };
+        let Some(source) = mount::open_visible(&point)? else { continue };
         let copy = tree.copy(&source, &point, set, idmap)?;
         let below = point.strip_prefix(path).expect("it is below");
         let place = inside::open(target.root(), below).tried(|| format!("cannot open {below:?}"))?;
@@ -208,7 +205,7 @@ fn bind(target: &Target, tree: &Tree, spec: &Spec, path: &Path, source: OwnedFd)
         idmap = false;
     }
     if idmap && tree.plants_root && !set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
-        refuse_reachable(&source, path, "--bind-ro, or the option no-idmap")?;
+        refuse_reachable(&source, path, "--bind-ro")?;
     }
     let copy = tree.copy(&source, path, set, idmap)?;
     let point = target.point(&spec.dest, dir)?;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use isolate::inside;
 use nix::errno::Errno;
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fstat, mkdirat, openat, symlinkat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, mkdirat, open, openat, symlinkat};
 use rustix::mount::MountAttrFlags;
 use seal::{Context, Error};
 
@@ -31,6 +31,8 @@ struct Skeleton<'a> {
     own: Vec<PathBuf>,
     /// Where mounts will go: a missing mount point needs a top to be made in.
     dests: Vec<PathBuf>,
+    /// Whether the whole is to be read-only.
+    all_read_only: bool,
     /// The new root, and which file systems in it are ours.
     root: Option<OwnedFd>,
     ours: Vec<u64>,
@@ -50,6 +52,7 @@ pub fn mount(options: &Options, work: &Work, source: &OwnedFd, read_only: &mut V
         own,
         dests: options.mounts.iter().map(|spec| inside(&spec.dest)).collect(),
         path: path.clone(),
+        all_read_only: options.read_only,
         root: None,
         ours: Vec::new(),
         read_only,
@@ -71,10 +74,16 @@ fn topmost_writable(dir: &Path) -> Option<PathBuf> {
     ancestors.into_iter().rev().find(|dir| writable(dir)).map(Path::to_path_buf)
 }
 
-/// What G may write here is what the caller may write outside: its ids are
+/// What the guard may write is what the caller may write outside: its ids are
 /// his, and its capabilities reach no others.
 fn writable(dir: &Path) -> bool {
     accessat(CWD, dir, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// Those that we may see.
+fn subdirectories(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
 impl Skeleton<'_> {
@@ -101,18 +110,13 @@ impl Skeleton<'_> {
         match self.work.overlay(&lower, &top) {
             Ok(overlay) => {
                 self.is_ours(&overlay);
-                if !writable && matches!(top, Top::Writable) {
+                if self.all_read_only || !writable && matches!(top, Top::Writable) {
                     self.read_only.push(overlay.try_clone().tried(|| "cannot duplicate an fd")?);
                 }
                 Ok(overlay)
             }
-            // The file system takes no overlay: then as it is, and read-only.
-            Err(Errno::EINVAL) => {
-                let copy = mount::clone_tree(&lower, true).tried(|| format!("cannot bind {dir:?}"))?;
-                let set = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY;
-                mount::set_attributes(&copy, true, set, None).tried(|| format!("cannot make {dir:?} read-only"))?;
-                Ok(copy)
-            }
+            // The file system takes no overlay, and a bind would let its unix sockets answer.
+            Err(Errno::EINVAL) => self.work.nothing(),
             Err(errno) => Err(overlay_error(dir, errno)),
         }
     }
@@ -126,7 +130,7 @@ impl Skeleton<'_> {
         let model = mount::open_path(dir).tried(cannot)?;
         ephemeral::like(&model, &tmpfs, c".").tried(cannot)?;
         self.is_ours(&tmpfs);
-        if !writable(dir) {
+        if self.all_read_only || !writable(dir) {
             self.read_only.push(tmpfs.try_clone().tried(cannot)?);
         }
         Ok(tmpfs)
@@ -134,9 +138,13 @@ impl Skeleton<'_> {
 
     /// Fills `into` with what stands for the entries of `dir`.
     fn fill(&mut self, dir: &Path, into: &OwnedFd) -> Result<(), Error> {
-        // One that we may not list is empty here.
-        let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
-        for entry in entries.flatten() {
+        let entries = match fs::read_dir(dir) {
+            // One that we may not list is empty here.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
+            entries => entries.tried(|| format!("cannot list {dir:?}"))?,
+        };
+        for entry in entries {
+            let entry = entry.tried(|| format!("cannot list {dir:?}"))?;
             let host = entry.path();
             let cannot = || format!("cannot recreate {host:?}");
             let Ok(kind) = entry.file_type() else { continue };
@@ -161,7 +169,10 @@ impl Skeleton<'_> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         openat(into, name, flags, Mode::from_raw_mode(0o444)).tried(cannot)?;
         let point = openat(into, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(cannot)?;
-        let file = mount::open_path(host).tried(cannot)?;
+        let file = open(host, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).tried(cannot)?;
+        if !fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file()) {
+            return Err(Error::new(format!("{}: it is no file any more", cannot())));
+        }
         let copy = mount::clone_tree(&file, true).tried(cannot)?;
         let set = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY;
         mount::set_attributes(&copy, true, set, None).tried(cannot)?;
@@ -198,9 +209,14 @@ impl Skeleton<'_> {
     /// directory `dir`: to copy one up, an overlay would have to copy its
     /// parent, whose owner is not mapped.
     fn writable_below(&mut self, dir: &Path) -> Result<(), Error> {
-        let children = fs::read_dir(dir).into_iter().flatten().flatten();
-        let children = children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        let mut found: Vec<PathBuf> = children.map(|entry| entry.path()).filter(|path| writable(path)).collect();
+        let mut found = Vec::new();
+        for child in subdirectories(dir) {
+            if writable(&child) {
+                found.push(child);
+            } else {
+                found.extend(subdirectories(&child).filter(|path| writable(path)));
+            }
+        }
         found.extend(self.own.iter().filter(|own| own.starts_with(dir) && *own != dir).cloned());
         found.sort();
         found.dedup();

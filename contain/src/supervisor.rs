@@ -7,7 +7,7 @@ use std::process::Command;
 
 use isolate::channel::{Channel, Message};
 use isolate::console::Terminal;
-use isolate::process::{self, Forked, fork};
+use isolate::process::{self, Forked, Status, fork};
 use isolate::signal::{Blocked, FORWARDED};
 use isolate::supervise::Supervisor;
 use isolate::{container, namespace};
@@ -58,8 +58,11 @@ pub fn run(options: Options) -> Result<u8, Error> {
     // What `inject` finds the container by, for as long as it runs.
     let mut announcement = None;
     let mut ready = |channel: &Channel, init: &OwnedFd, namespaces: &str| {
-        // It may have been so quick that it is gone; its end is told next.
-        let Ok(pid) = process::pid_in_proc(init).map(|pid| pid as i32) else { return Ok(None) };
+        let pid = match process::pid_in_proc(init) {
+            // It was so quick that it is gone; its end is told next.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            pid => pid.tried(|| "cannot find the container's init in /proc")? as i32,
+        };
         announcement = Some(container::announce(pid, &options.root, &options.command)?);
         before_command(&options, pid, namespaces)?;
         if options.waits_for_go() {
@@ -67,21 +70,24 @@ pub fn run(options: Options) -> Result<u8, Error> {
         }
         Ok((!options.init).then_some(pid))
     };
-    let pid = guard.pid().unsigned_abs();
-    let mapped = ids.outer.as_ref().map_or(Ok(()), |outer| outer.write(&ids.caller, pid));
+    let mapped = ids.outer.as_ref().map_or(Ok(()), |outer| {
+        let pid = guard.pid_in_proc().tried(|| "cannot find the guard in /proc")?;
+        outer.write(&ids.caller, pid)
+    });
     if mapped.is_ok() && ids.outer.is_some() {
         channel.send(&Message::Go);
     }
     let mut supervisor = Supervisor::new(guard, channel, &signals, terminal.as_ref());
-    let status = match mapped {
-        Ok(()) => supervisor.run(&mut ready)?.code(),
+    let result = match mapped {
+        Ok(()) => supervisor.run(&mut ready).map(Status::code),
         Err(error) => {
             supervisor.end();
-            return Err(error);
+            Err(error)
         }
     };
+    let status = result.as_ref().map_or_else(Error::exit_status, |&status| status);
     tell(&options, format_args!("{{\"event\":\"exited\",\"status\":{status}}}\n"))?;
-    Ok(status)
+    result
 }
 
 /// What is done outside once the container stands and its command waits.

@@ -80,8 +80,15 @@ fn interpreter(path: &Path) -> Result<Elf, Error> {
 /// is visible, and leaves the caller in a mount namespace of its own.
 pub fn detached_proc() -> Result<OwnedFd, Error> {
     let cannot = || "cannot make a proc for the container";
-    unshare(CloneFlags::CLONE_NEWNS).tried(cannot)?;
-    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).tried(cannot)?;
+    let context = match fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC) {
+        // Not privileged over the mounts, but in a copy of them.
+        Err(rustix::io::Errno::PERM) => {
+            unshare(CloneFlags::CLONE_NEWNS).tried(cannot)?;
+            fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)
+        }
+        context => context,
+    }
+    .tried(cannot)?;
     fsconfig_create(&context).tried(cannot)?;
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;

@@ -1,7 +1,6 @@
 //! Join a container and run a command there.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -14,7 +13,7 @@ use isolate::reaper::Reaper;
 use isolate::signal::{Blocked, FORWARDED};
 use isolate::supervise::Supervisor;
 use pseudo::Caller;
-use rustix::fs::fstatfs;
+use rustix::fs::{Access, Mode, OFlags, access, fstatfs, open};
 use rustix::process::{chdir, getcwd};
 use seal::exec::{self, Environment};
 use seal::memfd::Sealed;
@@ -75,6 +74,9 @@ pub fn run(options: Options) -> Result<u8, Error> {
         target,
         rest,
     };
+    // From its fork on the reaper is to be seen in the container, where nobody
+    // may look into it (CVE-2016-9962).
+    nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")?;
     inherited.target.join(&first)?;
     let reaper = match fork(0).tried(|| "cannot fork into the container")? {
         Forked::Child => {
@@ -93,10 +95,10 @@ pub fn run(options: Options) -> Result<u8, Error> {
 /// looked at before it is believed.
 fn pts(target: &Target) -> Result<OwnedFd, Error> {
     let is_devpts = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|fs| fs.f_type as u64 == DEVPTS_SUPER_MAGIC);
-    inside::open(&target.root, Path::new("dev/pts"))
-        .ok()
-        .filter(is_devpts)
-        .map_or_else(|| inside::open(rustix::fs::CWD, Path::new("/dev/pts")).tried(|| "cannot open /dev/pts"), Ok)
+    inside::open(&target.root, Path::new("dev/pts")).ok().filter(is_devpts).map_or_else(
+        || open("/dev/pts", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(|| "cannot open /dev/pts"),
+        Ok,
+    )
 }
 
 /// Runs the reaper, in the container's PID namespace, to its end.
@@ -110,8 +112,6 @@ fn reaper(inherited: &Inherited) -> ! {
 
 fn reap(inherited: &Inherited) -> Result<Status, Error> {
     let Inherited { options, channel, terminal, .. } = inherited;
-    // Nobody in the container may look into this process (CVE-2016-9962).
-    nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")?;
     nix::sys::prctl::set_child_subreaper(true).tried(|| "cannot become a subreaper")?;
     cgroup::join(&inherited.cgroups)?;
     let proc = match &inherited.carried {
@@ -177,7 +177,7 @@ fn become_command(inherited: &Inherited, argv: &[OsString]) -> Error {
 /// The login shell of the container's uid 0.
 fn shell() -> OsString {
     let entry = pseudo::passwd::by_uid(Path::new("/etc/passwd"), 0);
-    let shell = entry.map(|entry| entry.shell).filter(|shell| File::open(shell).is_ok());
+    let shell = entry.map(|entry| entry.shell).filter(|shell| access(shell.as_str(), Access::EXEC_OK).is_ok());
     shell.unwrap_or_else(|| "/bin/sh".into()).into()
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use isolate::container::{self, Container};
-use rustix::fs::{AtFlags, CWD, statat};
+use isolate::process;
 use seal::{Context, Error};
 
 struct Row {
@@ -28,7 +28,7 @@ pub fn run(json: bool) -> Result<u8, Error> {
 /// `None` if it has ended meanwhile.
 fn row(container: Container) -> Option<Row> {
     let pid = container.supervisor;
-    let uid = statat(CWD, format!("/proc/{pid}"), AtFlags::empty()).ok()?.st_uid;
+    let uid = process::user(pid)?;
     let user = pseudo::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(uid.to_string(), |entry| entry.name);
     Some(Row { since: timestamp(started(pid)?), container, uid, user })
 }

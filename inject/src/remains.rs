@@ -3,9 +3,9 @@
 
 use std::os::fd::OwnedFd;
 
-use nix::sys::wait::waitpid;
 use rustix::fs::{Mode, OFlags, open, openat};
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitOptions, pidfd_send_signal, wait};
 use seal::{Context, Error};
 
 /// The host's /proc, to find children by: the container's may lie or be none.
@@ -30,8 +30,9 @@ impl HostProc {
                 }
             }
             // One end at a time: it may have left us more.
-            if waitpid(None, None).is_err() {
-                return;
+            match wait(WaitOptions::empty()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
             }
         }
     }

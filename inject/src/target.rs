@@ -10,7 +10,7 @@ use isolate::namespace::{self, Namespace};
 use isolate::{inside, process};
 use nix::sched::{CloneFlags, setns};
 use pseudo::IdMap;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fstat, fstatfs, open, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstat, fstatfs, open, statx};
 use rustix::process::{chroot, fchdir};
 use seal::{Context, Error};
 
@@ -58,7 +58,7 @@ impl Target {
         for candidate in candidates {
             match Self::open(candidate) {
                 // What was read was of the process that was named only if that still runs.
-                Ok(_) if process::has_ended(&named) => return Err(gone()),
+                Ok(target) if process::has_ended(&named) || process::has_ended(&target.pidfd) => return Err(gone()),
                 Ok(target) if target.is_elsewhere() => return Ok(target),
                 Ok(_) => {
                     refused = Some(Error::new(format!(
@@ -141,8 +141,13 @@ fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
 }
 
 fn not_yours(pid: i32) -> Error {
-    let owner = rustix::fs::statat(CWD, format!("/proc/{pid}"), AtFlags::empty()).map(|stat| stat.st_uid);
-    let name = owner.map_or("another user".into(), |uid| {
+    let uid = process::user(pid);
+    if uid == Some(rustix::process::geteuid().as_raw()) {
+        return Error::new(format!("cannot look into process {pid}"))
+            .because(nix::errno::Errno::EACCES)
+            .hint("it has made itself undumpable: a container is named by the PID of its supervisor");
+    }
+    let name = uid.map_or("another user".into(), |uid| {
         pseudo::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(format!("uid {uid}"), |entry| entry.name)
     });
     Error::new(format!("process {pid} is not yours but belongs to {name}")).because(nix::errno::Errno::EPERM)

@@ -5,6 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -82,7 +83,9 @@ impl Channel {
             Some(b'S') => Some(Message::Stopped),
             Some(b'F') => Some(Message::Failed(Error::from_text(bytes[1], &text(2)))),
             Some(b'G') => Some(Message::Go),
-            _ => None,
+            None => None,
+            // Nothing else is sent: the fds of a message were lost on the way.
+            Some(_) => return Err(Error::new("cannot receive the container's fds").because(Errno::EMFILE)),
         })
     }
 

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -14,7 +14,6 @@ use rustix::termios::{
 };
 use seal::{Context, Error};
 
-use crate::signal::Blocked;
 use crate::sys;
 
 /// When the command gets a terminal of its own.
@@ -56,15 +55,15 @@ impl Terminal {
     }
 
     /// Every key goes through; the console's own line discipline sees to it.
-    pub fn set_raw(&self) {
-        if let Some(raw) = self.raw() {
+    fn set_raw(&self) {
+        if let Some(raw) = self.raw().filter(|_| in_foreground()) {
             // NOW, here and below: to drain would wait for a terminal held by ^S.
             let _ = tcsetattr(stdin(), OptionalActions::Now, &raw);
         }
     }
 
     /// As the caller had it.
-    pub fn restore(&self) {
+    fn restore(&self) {
         if let Some(saved) = &self.saved {
             let _ = tcsetattr(stdin(), OptionalActions::Now, saved);
         }
@@ -75,7 +74,7 @@ impl Terminal {
     pub fn restore_if_raw(&self) {
         let (Some(raw), Ok(now)) = (self.raw(), tcgetattr(stdin())) else { return };
         if now.local_modes == raw.local_modes && now.input_modes == raw.input_modes {
-            let _blocked = Blocked::new([Signal::SIGTTOU]);
+            let _ = SigSet::from(Signal::SIGTTOU).thread_block();
             self.restore();
         }
     }
@@ -85,6 +84,12 @@ impl Terminal {
         raw.make_raw();
         Some(raw)
     }
+}
+
+/// Whether the terminal is ours now: a job in the background leaves it alone,
+/// else the kernel would stop us (SIGTTOU, SIGTTIN).
+fn in_foreground() -> bool {
+    tcgetpgrp(stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// A pty: the command's side, and the master for the supervisor.
@@ -166,12 +171,11 @@ impl Buffer {
 /// The supervisor's part: bytes between the caller's stdio and the master.
 pub struct Relay<'a> {
     terminal: &'a Terminal,
-    master: OwnedFd,
+    /// Until one side hangs up.
+    master: Option<OwnedFd>,
     typed: Buffer,
     shown: Buffer,
     input_open: bool,
-    master_open: bool,
-    output_open: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -181,12 +185,10 @@ impl<'a> Relay<'a> {
         terminal.set_raw();
         Ok(Self {
             terminal,
-            master,
+            master: Some(master),
             typed: Buffer::default(),
             shown: Buffer::default(),
             input_open: true,
-            master_open: true,
-            output_open: true,
         })
     }
 
@@ -194,13 +196,14 @@ impl<'a> Relay<'a> {
     /// passed on, and a hang-up where nothing is asked would wake us for ever.
     pub fn poll_fds(&self) -> [Option<PollFd<'_>>; 3] {
         let when = |wanted: bool, flags| if wanted { flags } else { PollFlags::empty() };
-        let typing = when(self.input_open && self.typed.is_empty(), PollFlags::IN);
+        let may_read = self.terminal.saved.is_none() || in_foreground();
+        let typing = when(self.input_open && self.typed.is_empty() && may_read, PollFlags::IN);
         let master = when(self.shown.is_empty(), PollFlags::IN) | when(!self.typed.is_empty(), PollFlags::OUT);
         let showing = when(!self.shown.is_empty(), PollFlags::OUT);
         let entry = |fd, flags: PollFlags| (!flags.is_empty()).then(|| PollFd::from_borrowed_fd(fd, flags));
         [
             entry(self.terminal.input.as_fd(), typing),
-            entry(self.master.as_fd(), when(self.master_open, master)),
+            self.master.as_ref().and_then(|fd| entry(fd.as_fd(), master)),
             entry(self.terminal.output.as_fd(), showing),
         ]
     }
@@ -216,28 +219,35 @@ impl<'a> Relay<'a> {
                 self.end_of_input();
             }
         }
-        if ready[1].contains(PollFlags::OUT) && !self.typed.is_empty() && !self.typed.drain(self.master.as_fd()) {
-            self.master_open = false;
-        }
-        if ready[1].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) && self.shown.is_empty() {
-            self.master_open &= self.shown.fill(self.master.as_fd());
+        if let Some(master) = &self.master {
+            let mut open = true;
+            if ready[1].contains(PollFlags::OUT) && !self.typed.is_empty() {
+                open = self.typed.drain(master.as_fd());
+            }
+            if ready[1].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) && self.shown.is_empty() {
+                open &= self.shown.fill(master.as_fd());
+            }
+            if !open {
+                self.master = None;
+            }
         }
         if !ready[2].is_empty() && !self.shown.drain(self.terminal.output.as_fd()) {
-            self.output_open = false;
+            // No one looks any more: the console hangs up.
             self.shown = Buffer::default();
+            self.master = None;
         }
         signals
     }
 
-    /// Whether all that the container has written has been passed on.
+    /// Whether all that the command has written has been passed on.
     pub fn is_done(&self) -> bool {
-        !self.master_open && (self.shown.is_empty() || !self.output_open)
+        self.master.is_none() && self.shown.is_empty()
     }
 
     /// A pipe that ends is a ^D typed at the start of a line; a terminal that
     /// ends has hung up, and the SIGHUP that comes with it says so.
     fn end_of_input(&mut self) {
-        if let Ok(modes) = tcgetattr(&self.master)
+        if let Some(Ok(modes)) = self.master.as_ref().map(tcgetattr)
             && modes.local_modes.contains(LocalModes::ICANON)
         {
             self.typed.bytes.push(modes.special_codes[SpecialCodeIndex::VEOF]);
@@ -245,7 +255,7 @@ impl<'a> Relay<'a> {
     }
 
     fn signals_typed(&self) -> Vec<Signal> {
-        let Ok(modes) = tcgetattr(&self.master) else { return Vec::new() };
+        let Some(Ok(modes)) = self.master.as_ref().map(tcgetattr) else { return Vec::new() };
         if !modes.local_modes.contains(LocalModes::ISIG) {
             return Vec::new();
         }
@@ -260,19 +270,23 @@ impl<'a> Relay<'a> {
 
     /// The process group in the foreground of the console.
     pub fn foreground(&self) -> Option<i32> {
-        tcgetpgrp(&self.master).ok().map(|pgrp| pgrp.as_raw_nonzero().get())
+        let group = tcgetpgrp(self.master.as_ref()?).ok()?;
+        Some(group.as_raw_nonzero().get())
     }
 
     /// The caller's terminal has another size now.
     pub fn resize(&self) {
-        if let Ok(size) = tcgetwinsize(stdin()).or_else(|_| tcgetwinsize(stdout())) {
-            let _ = tcsetwinsize(&self.master, size);
+        let size = tcgetwinsize(stdin()).or_else(|_| tcgetwinsize(stdout()));
+        if let (Some(master), Ok(size)) = (&self.master, size) {
+            let _ = tcsetwinsize(master, size);
         }
     }
 
     /// Gives the terminal back for a while, or for good.
     pub fn release(&self) {
-        self.terminal.restore();
+        if in_foreground() {
+            self.terminal.restore();
+        }
     }
 
     /// Takes it again.

@@ -4,15 +4,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, fcntl_get_seals, memfd_create};
 use seal::{Context, Error};
 
 const NAME: &str = "nstools.container";
+
+/// More than the kernel takes as arguments by default.
+const MAX: u64 = 4 << 20;
 
 /// What a supervisor says of its container.
 pub struct Container {
@@ -59,7 +63,13 @@ pub fn supervised_by(supervisor: i32) -> std::io::Result<Option<Container>> {
         if !fs::read_link(&path).is_ok_and(|to| to.as_os_str() == OsStr::new(&link)) {
             continue;
         }
-        let text = fs::read(&path)?;
+        // Anyone can call a file so, and a FIFO would hang us: only a memfd has seals.
+        let Ok(file) = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path) else { continue };
+        if fcntl_get_seals(&file).is_err() {
+            continue;
+        }
+        let mut text = Vec::new();
+        file.take(MAX).read_to_end(&mut text)?;
         let mut fields = text.split(|&byte| byte == 0);
         let init = fields.next().and_then(|field| std::str::from_utf8(field).ok()?.parse().ok());
         // Anyone can make such a memfd: believe it only of one's own grandchild.

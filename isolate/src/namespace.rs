@@ -1,8 +1,6 @@
 //! The namespaces, in one table (namespaces(7)).
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::AtFlags;
-use rustix::fs::{CWD, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, statat};
 
 /// One type of namespace.
 pub struct Namespace {
@@ -34,14 +32,9 @@ pub const ALL: [&Namespace; 8] = [&USER, &CGROUP, &IPC, &UTS, &NET, &PID, &MNT, 
 
 impl Namespace {
     /// The inode that identifies this namespace of process `pid`, or of this
-    /// one if that is `None`. `proc` is an fd of the /proc to ask.
+    /// one if that is `None`.
     pub fn inode(&self, pid: Option<u32>) -> rustix::io::Result<u64> {
         let who = pid.map_or("self".to_owned(), |pid| pid.to_string());
         Ok(statat(CWD, format!("/proc/{who}/ns/{}", self.name), AtFlags::empty())?.st_ino)
-    }
-
-    /// Opens this namespace of the process whose /proc directory is `process`.
-    pub fn open(&self, process: impl AsFd) -> rustix::io::Result<OwnedFd> {
-        openat(process, format!("ns/{}", self.name), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 }

@@ -98,6 +98,13 @@ pub fn pid_in_proc(pidfd: impl AsFd) -> io::Result<u32> {
     pid.filter(|&pid| pid != 0).ok_or_else(|| Errno::ESRCH.into())
 }
 
+/// The real user id of process `pid`. The owner of its directory in /proc would
+/// be root if it is not dumpable.
+pub fn user(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// A pidfd for this process.
 pub fn own_pidfd() -> rustix::io::Result<OwnedFd> {
     pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
@@ -132,14 +139,15 @@ pub fn close_other_fds(need: &[BorrowedFd], pass: &[i32]) -> Result<(), Error> {
     let mut keep: Vec<u32> = pass.iter().map(|&fd| fd as u32).collect();
     keep.extend(need.iter().map(|fd| fd.as_raw_fd() as u32));
     keep.sort_unstable();
+    let cannot = || "cannot close the caller's fds";
     let mut first = 3;
     for fd in keep {
         if fd >= first {
-            sys::close_range(first, fd - 1);
+            sys::close_range(first, fd - 1).tried(cannot)?;
             first = fd + 1;
         }
     }
-    sys::close_range(first, u32::MAX);
+    sys::close_range(first, u32::MAX).tried(cannot)?;
     for &fd in pass {
         sys::keep_over_exec(fd).tried(|| format!("cannot pass fd {fd}"))?;
     }

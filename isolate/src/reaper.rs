@@ -3,9 +3,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, wait};
 use rustix::stdio::stdin;
 use seal::{Context, Error};
 
@@ -33,7 +34,6 @@ impl Reaper<'_> {
         let signals = Blocked::new(FORWARDED.into_iter().chain([Signal::SIGCHLD]))?;
         let child = match fork(0).tried(|| "cannot fork the command")? {
             Forked::Child => {
-                self.signals.restore();
                 let error = self.start(become_command);
                 let status = error.exit_status();
                 self.channel.send(&Message::Failed(error));
@@ -41,6 +41,9 @@ impl Reaper<'_> {
             }
             Forked::Parent(child) => child,
         };
+        // Both sides, so that it is a group before either goes on; the child
+        // may have gone on to its exec.
+        let _ = rustix::process::setpgid(rustix::process::Pid::from_raw(child.pid()), None);
         loop {
             let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
             fds.extend(self.supervisor.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -67,25 +70,32 @@ impl Reaper<'_> {
         let _ = rustix::process::setpgid(None, None);
         if self.console {
             // From the background: the kernel would stop us with SIGTTOU.
-            let blocked = Blocked::new([Signal::SIGTTOU]);
+            let ttou = SigSet::from(Signal::SIGTTOU);
+            let _ = ttou.thread_block();
             let _ = rustix::termios::tcsetpgrp(stdin(), rustix::process::getpgrp());
-            if let Ok(blocked) = blocked {
-                blocked.restore();
-            }
         }
+        // With it whatever was blocked here.
+        self.signals.restore();
         become_command()
     }
 
     /// Reaps what there is to reap; the status of the command if it is among it.
     fn reap(&self, child: &Child) -> Option<Status> {
-        let own = nix::unistd::Pid::from_raw(child.pid());
+        // Not nix's: that fails for a child that a realtime signal killed.
+        let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-                Ok(WaitStatus::Exited(pid, status)) if pid == own => return Some(Status::Exited(status as u8)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == own => return Some(Status::Killed(signal as i32)),
-                Ok(WaitStatus::Stopped(pid, _)) if pid == own => self.channel.send(&Message::Stopped),
-                Ok(WaitStatus::StillAlive) | Err(_) => return None,
-                Ok(_) => {}
+            let (pid, status) = match wait(options) {
+                Err(Errno::INTR) => continue,
+                Ok(Some(changed)) => changed,
+                Ok(None) | Err(_) => return None,
+            };
+            if pid.as_raw_nonzero().get() != child.pid() {
+                continue;
+            }
+            match (status.exit_status(), status.terminating_signal()) {
+                (Some(status), _) => return Some(Status::Exited(status as u8)),
+                (_, Some(signal)) => return Some(Status::Killed(signal)),
+                _ => self.channel.send(&Message::Stopped),
             }
         }
     }

@@ -99,12 +99,13 @@ pub fn dup_onto(fd: BorrowedFd, onto: libc::c_int) -> Result<(), Errno> {
 }
 
 /// close_range(2).
-pub fn close_range(first: u32, last: u32) {
-    if first <= last {
-        // SAFETY: the caller has given up every fd in the range; it is about
-        // to exec. Kernels before 5.9 are not served.
-        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    if first > last {
+        return Ok(());
     }
+    // SAFETY: the caller has given up every fd in the range; it is about to
+    // exec. Kernels before 5.9 are not served.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(|_| ())
 }
 
 /// Clears FD_CLOEXEC of an fd of the caller's, which we know by number only.

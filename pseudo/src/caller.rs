@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use caps::{CapSet, Capability};
+use rustix::thread::CapabilitySet;
 use seal::{Context, Error};
 
-use crate::IdMap;
+use crate::{Extent, IdMap};
 
 /// The ids and the privilege of this process.
 pub struct Caller {
@@ -16,6 +16,8 @@ pub struct Caller {
     /// Whether it may write id maps and make namespaces: CAP_SYS_ADMIN,
     /// CAP_SETUID and CAP_SETGID in its user namespace.
     pub privileged: bool,
+    /// Whether its user namespace is the initial one.
+    pub initial: bool,
     /// What its user namespace maps.
     pub uids: IdMap,
     /// What its user namespace maps.
@@ -25,24 +27,27 @@ pub struct Caller {
 impl Caller {
     /// This process, now.
     pub fn current() -> Result<Self, Error> {
+        let cannot = || "cannot look at /proc/self/ns/user";
+        let initial = rustix::fs::stat("/proc/self/ns/user").tried(cannot)?.st_ino == PROC_USER_INIT_INO;
         let map = |file: &str| {
+            if initial {
+                return Ok(IdMap::new(vec![Extent { inside: 0, outside: 0, count: u32::MAX }]));
+            }
             fs::read_to_string(file).map(|text| IdMap::from_proc(&text)).tried(|| format!("cannot read {file}"))
         };
-        let has = |cap| caps::has_cap(None, CapSet::Effective, cap).unwrap_or(false);
+        let effective = rustix::thread::capabilities(None).tried(|| "cannot read the capabilities")?.effective;
+        let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
         Ok(Self {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
-            privileged: [Capability::CAP_SYS_ADMIN, Capability::CAP_SETUID, Capability::CAP_SETGID]
-                .into_iter()
-                .all(has),
+            privileged: effective.contains(needed),
+            initial,
             uids: map("/proc/self/uid_map")?,
             gids: map("/proc/self/gid_map")?,
         })
     }
-
-    /// Whether it is in the initial user namespace, the only one that maps
-    /// every id onto itself in one extent.
-    pub fn in_initial_namespace(&self) -> bool {
-        matches!(self.uids.extents(), [all] if all.inside == 0 && all.outside == 0 && all.count == u32::MAX)
-    }
 }
+
+/// The inode of the initial user namespace (linux/proc_ns.h). That it maps
+/// every id onto itself is true of others too.
+const PROC_USER_INIT_INO: u64 = 0xEFFF_FFFD;

@@ -125,7 +125,7 @@ pub(crate) fn refused(path: &Path, errno: Errno) -> Error {
         }
         _ => None,
     };
-    let status = if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { 127 } else { 126 };
+    let status = if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) && !exists { 127 } else { 126 };
     Error::new(format!("cannot execute {path:?}")).because(errno).maybe_hint(hint).status(status)
 }
 

@@ -95,9 +95,9 @@ fn bash_at_a_terminal() {
         terminal.write("PS1='> '; tty\r");
         terminal.expect("/dev/pts/0\r\n");
         terminal.expect("> ");
-        terminal.write("cat\r");
-        // Readline gives the terminal back.
-        terminal.expect("[?2004l\r");
+        // Readline has given the terminal back when a command speaks.
+        terminal.write("echo go; cat\r");
+        terminal.expect("\ngo\r\n");
         terminal.write("line\r");
         terminal.expect("line\r\nline\r\n");
         terminal.write("\x1a");
