@@ -17,7 +17,6 @@ use seal::{Context, Error};
 use crate::mount::{self, Mounted, Target};
 use crate::options::Options;
 use crate::root::{self, Tree};
-use crate::sys;
 
 /// A tmpfs out of the container's sight, where its root and what overlays need
 /// are attached.
@@ -54,7 +53,7 @@ impl Work {
         mount::attach(&fd, &here).tried(cannot)?;
         mkdirat(&fd, "old", Mode::from_raw_mode(0o755)).tried(cannot)?;
         rustix::process::fchdir(&fd).tried(cannot)?;
-        sys::pivot_root_here(c"old").tried(|| "cannot move the host's root aside")?;
+        rustix::process::pivot_root(".", "old").tried(|| "cannot move the host's root aside")?;
         rustix::process::chdir("old").tried(cannot)?;
         rustix::process::chroot(".").tried(cannot)?;
         Ok(Self { fd, used: Cell::new(0), options: if initial { "redirect_dir=on" } else { "userxattr" } })

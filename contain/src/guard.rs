@@ -58,7 +58,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     }
     // After the last change of credentials, which clears it. A terminal must be
     // given back first: then it only wakes us, if we were stopped.
-    die_with_parent(if inherited.terminal.is_some() { libc::SIGCONT } else { libc::SIGKILL });
+    die_with_parent(if inherited.terminal.is_some() { Signal::SIGCONT } else { Signal::SIGKILL });
     if process::has_ended(&inherited.supervisor) {
         std::process::exit(125);
     }

@@ -20,7 +20,7 @@ use seal::exec::{self, DEFAULT_PATH, Environment};
 use seal::{Context, Error};
 
 use crate::guard::Inherited;
-use crate::{ephemeral, mount, sys};
+use crate::{ephemeral, mount};
 
 /// Runs the init, which ends as the command.
 pub fn run(inherited: &Inherited, guard: &Channel) -> ! {
@@ -191,7 +191,8 @@ fn inodes() -> Result<String, Error> {
 /// Nothing of the new root has been executed or opened for its content so far.
 fn pivot(root: &OwnedFd) -> Result<(), Error> {
     fchdir(root).tried(|| "cannot enter the root")?;
-    sys::pivot_root_here(c".").tried(|| "cannot pivot to the root")?;
+    // The old root ends up on top of the new one, where "." finds it.
+    rustix::process::pivot_root(".", ".").tried(|| "cannot pivot to the root")?;
     unmount(".", UnmountFlags::DETACH).tried(|| "cannot detach the old root")?;
     chdir("/").tried(|| "cannot enter the root")
 }

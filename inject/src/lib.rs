@@ -10,6 +10,8 @@
 //! std::process::exit(inject::run(options).unwrap().into());
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod carry;
 mod cgroup;
 mod enter;

@@ -6,15 +6,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::process::ioctl_tiocsctty;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
-use rustix::stdio::{stdin, stdout};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, Winsize, isatty, tcgetattr, tcgetpgrp, tcgetwinsize,
     tcsetattr, tcsetwinsize,
 };
 use seal::{Context, Error};
-
-use crate::sys;
 
 /// When the command gets a terminal of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,9 +126,13 @@ pub fn take_stdio(console: Option<&OwnedFd>) -> Result<(), Error> {
     rustix::process::setsid().tried(|| "cannot start a session")?;
     let Some(console) = console else { return Ok(()) };
     let cannot = || "cannot take the console";
-    let last = if isatty(rustix::stdio::stderr()) { 2 } else { 1 };
-    sys::set_controlling_terminal(console.as_fd()).tried(cannot)?;
-    (0..=last).try_for_each(|fd| sys::dup_onto(console.as_fd(), fd)).tried(cannot)
+    ioctl_tiocsctty(console).tried(cannot)?;
+    dup2_stdin(console).tried(cannot)?;
+    dup2_stdout(console).tried(cannot)?;
+    if isatty(stderr()) {
+        dup2_stderr(console).tried(cannot)?;
+    }
+    Ok(())
 }
 
 /// Bytes on their way. A page at most: what a pty takes at once.

@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::{fs, io};
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use seal::{Context, Error};
 
 use crate::sys;
@@ -66,21 +67,27 @@ impl Child {
     }
 
     /// Waits for its end.
-    pub fn wait(&self) -> Result<Status, Errno> {
-        self.wait_for(libc::WEXITED).map(|status| status.expect("waitid without WNOHANG tells something"))
+    pub fn wait(&self) -> rustix::io::Result<Status> {
+        self.wait_for(WaitIdOptions::EXITED).map(|status| status.expect("waitid without WNOHANG tells something"))
     }
 
     /// What has become of it since the last call, `None` if nothing has.
-    pub fn changed(&self) -> Result<Option<Status>, Errno> {
-        self.wait_for(libc::WEXITED | libc::WSTOPPED | libc::WNOHANG)
+    pub fn changed(&self) -> rustix::io::Result<Option<Status>> {
+        self.wait_for(WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG)
     }
 
-    fn wait_for(&self, options: i32) -> Result<Option<Status>, Errno> {
-        Ok(sys::waitid(&self.pidfd, options)?.map(|(code, status)| match code {
-            libc::CLD_EXITED => Status::Exited(status as u8),
-            libc::CLD_STOPPED => Status::Stopped,
-            _ => Status::Killed(status),
-        }))
+    fn wait_for(&self, options: WaitIdOptions) -> rustix::io::Result<Option<Status>> {
+        loop {
+            let changed = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+                Err(rustix::io::Errno::INTR) => continue,
+                changed => changed?,
+            };
+            return Ok(changed.map(|status| match (status.exit_status(), status.terminating_signal()) {
+                (Some(status), _) => Status::Exited(status as u8),
+                (_, Some(signal)) => Status::Killed(signal),
+                _ => Status::Stopped,
+            }));
+        }
     }
 }
 
@@ -128,8 +135,9 @@ pub(crate) fn is_readable(fd: impl AsFd) -> bool {
 
 /// Ends this process with `signal` when its parent ends. The kernel forgets it
 /// at every change of credentials and at the exec of a set-uid program.
-pub fn die_with_parent(signal: i32) {
-    sys::set_parent_death_signal(signal);
+pub fn die_with_parent(signal: Signal) {
+    // Cannot fail for a signal that exists.
+    let _ = nix::sys::prctl::set_pdeathsig(signal);
 }
 
 /// Closes every fd but the standard ones, those to be passed on to the command

@@ -2,14 +2,15 @@
 //! of one.
 
 use std::fs;
+use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::pidfd_send_signal;
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::Pid;
+use rustix::process::{kill_process_group, pidfd_send_signal};
 use seal::{Context, Error};
-
-use crate::sys;
 
 /// What a supervisor passes on to its command.
 pub const FORWARDED: [Signal; 9] = [
@@ -86,7 +87,10 @@ fn waits_for(pid: i32, syscall: &std::path::Path, bit: u64) -> bool {
     match (number, set) {
         (Some(libc::SYS_rt_sigtimedwait), Some(address)) => {
             // What it waits for cannot be read: leave the process alone.
-            sys::read_word(pid, address).map_or(true, |set| set & bit != 0)
+            let mut set = [0; 8];
+            let remote = RemoteIoVec { base: address as usize, len: set.len() };
+            let read = process_vm_readv(Pid::from_raw(pid), &mut [IoSliceMut::new(&mut set)], &[remote]);
+            read.is_err() || u64::from_ne_bytes(set) & bit != 0
         }
         _ => false,
     }
@@ -101,10 +105,13 @@ pub fn send(pidfd: impl AsFd, signal: Signal) {
 
 /// Sends `signal` to a process group; that it is gone is no failure.
 pub fn send_group(pgid: i32, signal: Signal) {
-    sys::kill_group(pgid, signal as i32);
+    let signal = rustix::process::Signal::from_named_raw(signal as i32);
+    if let (Some(group), Some(signal)) = (rustix::process::Pid::from_raw(pgid), signal) {
+        let _ = kill_process_group(group, signal);
+    }
 }
 
 /// Stops this process, as a shell's job control expects of a command.
 pub fn stop_self() {
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), Signal::SIGSTOP);
+    let _ = nix::sys::signal::kill(Pid::this(), Signal::SIGSTOP);
 }

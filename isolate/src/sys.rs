@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -43,59 +43,6 @@ pub fn set_interface_up(name: &CStr) -> rustix::io::Result<()> {
         return Err(rustix::io::Errno::from_raw_os_error(Errno::last_raw()));
     }
     Ok(())
-}
-
-/// prctl(2) with PR_SET_PDEATHSIG.
-pub fn set_parent_death_signal(signal: libc::c_int) {
-    // SAFETY: takes no pointer; cannot fail for a valid signal.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
-}
-
-/// kill(2) of a process group, as its members are numbered here.
-pub fn kill_group(pgid: libc::pid_t, signal: libc::c_int) {
-    // SAFETY: takes no pointer.
-    unsafe { libc::kill(-pgid, signal) };
-}
-
-/// waitid(2) on a pidfd; `None` if WNOHANG was given and nothing is to be told.
-pub fn waitid(pidfd: &OwnedFd, options: libc::c_int) -> Result<Option<(libc::c_int, libc::c_int)>, Errno> {
-    // SAFETY: siginfo_t is plain data, filled by the kernel.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    loop {
-        // SAFETY: `info` outlives the call.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options) };
-        match Errno::result(result) {
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-            // SAFETY: waitid filled in the SIGCHLD members, or left si_pid 0.
-            Ok(_) => return Ok(unsafe { (info.si_pid() != 0).then(|| (info.si_code, info.si_status())) }),
-        }
-    }
-}
-
-/// The set that a thread waiting in rt_sigtimedwait(2) gave: the first eight
-/// bytes at `address` of process `pid`.
-pub fn read_word(pid: libc::pid_t, address: u64) -> Result<u64, Errno> {
-    let mut word = 0u64;
-    let local = libc::iovec { iov_base: (&raw mut word).cast(), iov_len: 8 };
-    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: 8 };
-    // SAFETY: the kernel writes at most eight bytes into `word`; the remote
-    // address is only ever used in the other process.
-    let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
-    Errno::result(read)?;
-    Ok(word)
-}
-
-/// TIOCSCTTY: makes a terminal the controlling one of this session.
-pub fn set_controlling_terminal(fd: BorrowedFd) -> Result<(), Errno> {
-    // SAFETY: takes an int.
-    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(|_| ())
-}
-
-/// dup2(2) onto one of the standard fds, whose owner is the whole process.
-pub fn dup_onto(fd: BorrowedFd, onto: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: no object of ours owns fds 0 to 2.
-    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), onto) }).map(|_| ())
 }
 
 /// close_range(2).

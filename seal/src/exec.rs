@@ -64,7 +64,7 @@ fn become_command(argv: &[OsString], environment: &Environment) -> Result<std::c
     let name = argv.first().ok_or_else(|| Error::new("no command"))?;
     let path = find(name, environment.get("PATH"))?;
     let argv = cstrings(argv)?;
-    sys::restore_sigpipe();
+    sys::restore_dispositions();
     let program = cstring(path.as_os_str())?;
     let errno = match nix::unistd::execve(&program, &argv, environment.as_slice()) {
         Err(Errno::ENOEXEC) => {

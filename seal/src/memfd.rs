@@ -94,7 +94,7 @@ impl Sealed {
             Ok(argv) => argv,
             Err(error) => return error,
         };
-        sys::restore_sigpipe();
+        sys::restore_dispositions();
         let errno =
             nix::unistd::execveat(&self.fd, c"", &argv, environment.as_slice(), AtFlags::AT_EMPTY_PATH).unwrap_err();
         let error = Error::new(format!("cannot execute the sealed copy of {:?}", self.path)).because(errno).status(126);

@@ -29,7 +29,7 @@ pub fn ensure_sealed() -> Result<(), Error> {
     match detached() {
         Ok(own) => {
             let arguments = exec::cstrings(&argv)?;
-            sys::restore_sigpipe();
+            sys::restore_dispositions();
             let errno = nix::unistd::execveat(&own, c"", &arguments, environment.as_slice(), AtFlags::AT_EMPTY_PATH)
                 .unwrap_err();
             Err(Error::new("cannot execute a read-only mount of this program").because(errno))

@@ -1,4 +1,4 @@
-//! What neither std, nix nor rustix does: tell how SIGPIPE was inherited, and
+//! What neither std, nix nor rustix does: tell how signals were inherited, and
 //! mount_setattr(2).
 #![allow(unsafe_code)]
 
@@ -9,29 +9,39 @@ use nix::errno::Errno;
 use rustix::mount::MountAttrFlags;
 
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn record_sigpipe() {
-    let mut old = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null new action only reads; the kernel fills `old`, which is
-    // plain data and valid when zeroed.
-    let ignored = unsafe {
-        libc::sigaction(libc::SIGPIPE, std::ptr::null(), old.as_mut_ptr()) == 0
-            && old.assume_init().sa_sigaction == libc::SIG_IGN
-    };
-    SIGPIPE_IGNORED.store(ignored, Ordering::Relaxed);
-}
+static SIGCHLD_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Runs before Rust's own start-up, which ignores SIGPIPE and so forgets what
-/// the caller had chosen for the command.
+/// the caller had chosen for the command. Where SIGCHLD is ignored children
+/// leave no status (wait(2)), so that is put off until the command, too.
+extern "C" fn record_dispositions() {
+    for (signal, ignored) in [(libc::SIGPIPE, &SIGPIPE_IGNORED), (libc::SIGCHLD, &SIGCHLD_IGNORED)] {
+        let mut old = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: a null new action only reads; the kernel fills `old`, which
+        // is plain data and valid when zeroed.
+        let is_ignored = unsafe {
+            libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) == 0
+                && old.assume_init().sa_sigaction == libc::SIG_IGN
+        };
+        ignored.store(is_ignored, Ordering::Relaxed);
+    }
+    if SIGCHLD_IGNORED.load(Ordering::Relaxed) {
+        // SAFETY: the default action is no handler of ours that could run.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    }
+}
+
 #[used]
 #[unsafe(link_section = ".init_array")]
-static RECORD_SIGPIPE: extern "C" fn() = record_sigpipe;
+static RECORD: extern "C" fn() = record_dispositions;
 
-/// Gives SIGPIPE back the disposition that this process was started with.
-pub fn restore_sigpipe() {
-    if !SIGPIPE_IGNORED.load(Ordering::Relaxed) {
-        // SAFETY: the default action is no handler of ours that could run.
-        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// Gives SIGPIPE and SIGCHLD back the dispositions that this process was
+/// started with.
+pub fn restore_dispositions() {
+    for (signal, ignored) in [(libc::SIGPIPE, &SIGPIPE_IGNORED), (libc::SIGCHLD, &SIGCHLD_IGNORED)] {
+        let action = if ignored.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: neither action is a handler of ours that could run.
+        unsafe { libc::signal(signal, action) };
     }
 }
 

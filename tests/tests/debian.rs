@@ -97,7 +97,7 @@ fn bash_at_a_terminal() {
         terminal.expect("> ");
         // Readline has given the terminal back when a command speaks.
         terminal.write("echo go; cat\r");
-        terminal.expect("\ngo\r\n");
+        terminal.expect("\rgo\r\n");
         terminal.write("line\r");
         terminal.expect("line\r\nline\r\n");
         terminal.write("\x1a");
