@@ -18,17 +18,17 @@ use std::ptr::{null, null_mut};
 
 use libc::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE, c_char, c_int, c_ulong, c_void};
 
-const NODES: [(&CStr, &CStr); 7] = [
+const NODES: [(&CStr, &CStr); 6] = [
     (c"/dev/null", c"dev/null"),
     (c"/dev/zero", c"dev/zero"),
     (c"/dev/full", c"dev/full"),
     (c"/dev/random", c"dev/random"),
     (c"/dev/urandom", c"dev/urandom"),
     (c"/dev/tty", c"dev/tty"),
-    (c"/dev/null", c"dev/console"),
 ];
 
-const LINKS: [(&CStr, &CStr); 5] = [
+const LINKS: [(&CStr, &CStr); 6] = [
+    (c"null", c"dev/console"),
     (c"pts/ptmx", c"dev/ptmx"),
     (c"/proc/self/fd", c"dev/fd"),
     (c"/proc/self/fd/0", c"dev/stdin"),

@@ -9,18 +9,17 @@ use std::path::{Path, PathBuf};
 
 use isolate::channel::{Channel, Message};
 use isolate::console::{Pty, Terminal, take_stdio};
-use isolate::process::{self, Forked, Status, close_other_fds};
+use isolate::process::{self, Status, close_other_fds};
 use isolate::reaper::Reaper;
-use isolate::signal::Blocked;
 use isolate::{inside, loopback, namespace};
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
-use rustix::process::{chdir, fchdir, getcwd};
+use rustix::process::{chdir, chroot, fchdir, getcwd};
 use seal::exec::{self, DEFAULT_PATH, Environment};
 use seal::{Context, Error};
 
 use crate::guard::Inherited;
-use crate::{ephemeral, mount};
+use crate::{ephemeral, helper, mount};
 
 /// Runs the init, which ends as the command.
 pub fn run(inherited: &Inherited, guard: &Channel) -> ! {
@@ -48,7 +47,12 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     let root = mount_own(inherited, &place)?;
     let console = inherited.terminal.map(|terminal| console(&root, terminal)).transpose()?;
     if let Some(command) = &options.inside {
-        helper(command, &root, inherited.signals)?;
+        helper::run("inside", command, &Environment::inherited(), inherited.signals, || {
+            let cannot = || "cannot enter the root";
+            chdir(ephemeral::OLD).tried(cannot)?;
+            chroot(".").tried(cannot)?;
+            fchdir(&root).tried(cannot)
+        })?;
     }
     pivot(&root)?;
     drop(root);
@@ -152,30 +156,6 @@ fn console(root: &OwnedFd, terminal: &Terminal) -> Result<Pty, Error> {
     let point = inside::open(root, Path::new("dev/console")).tried(cannot)?;
     mount::attach(&bound, &point).tried(cannot)?;
     Ok(pty)
-}
-
-/// Runs a shell command of the host in the new namespaces, in the new root.
-fn helper(command: &OsStr, root: &OwnedFd, signals: &Blocked) -> Result<(), Error> {
-    let cannot = || format!("cannot run the inside helper {command:?}");
-    let helper = match process::fork(0).tried(cannot)? {
-        Forked::Parent(helper) => helper,
-        Forked::Child => {
-            let become_helper = || -> Result<Infallible, Error> {
-                chdir(ephemeral::OLD).tried(cannot)?;
-                rustix::process::chroot(".").tried(cannot)?;
-                fchdir(root).tried(cannot)?;
-                signals.restore();
-                Err(exec::exec(&["/bin/sh".into(), "-c".into(), command.into()], &Environment::inherited()))
-            };
-            let Err(error) = become_helper();
-            eprint!("{}", error.render("contain"));
-            std::process::exit(error.exit_status().into())
-        }
-    };
-    match helper.wait().tried(cannot)?.code() {
-        0 => Ok(()),
-        status => Err(Error::new(format!("the inside helper {command:?} failed: exit status {status}"))),
-    }
 }
 
 /// As JSON: {"user":4026531837,…}. Only we can look, since nobody else may.

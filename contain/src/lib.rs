@@ -16,6 +16,7 @@
 mod dev;
 mod ephemeral;
 mod guard;
+mod helper;
 mod ids;
 mod init;
 mod mount;

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::process::Command;
 
 use isolate::channel::{Channel, Message};
 use isolate::console::Terminal;
@@ -11,12 +10,13 @@ use isolate::process::{self, Forked, Status, fork};
 use isolate::signal::{Blocked, FORWARDED};
 use isolate::supervise::Supervisor;
 use isolate::{container, namespace};
+use seal::exec::Environment;
 use seal::{Context, Error};
 
 use crate::guard::{self, Inherited};
 use crate::ids::Ids;
 use crate::options::Options;
-use crate::sys;
+use crate::{helper, sys};
 
 /// Runs a container and gives the exit status of its command, 128+N if signal
 /// N killed it.
@@ -64,7 +64,7 @@ pub fn run(options: Options) -> Result<u8, Error> {
             pid => pid.tried(|| "cannot find the container's init in /proc")? as i32,
         };
         announcement = Some(container::announce(pid, &options.root, &options.command)?);
-        before_command(&options, pid, namespaces)?;
+        before_command(&options, pid, namespaces, &signals)?;
         if options.waits_for_go() {
             channel.send(&Message::Go);
         }
@@ -91,15 +91,12 @@ pub fn run(options: Options) -> Result<u8, Error> {
 }
 
 /// What is done outside once the container stands and its command waits.
-fn before_command(options: &Options, init: i32, namespaces: &str) -> Result<(), Error> {
+fn before_command(options: &Options, init: i32, namespaces: &str, signals: &Blocked) -> Result<(), Error> {
     let own = std::process::id();
     if let Some(command) = &options.outside {
-        let mut helper = Command::new("/bin/sh");
-        helper.arg("-c").arg(command).env("CONTAIN_PID", own.to_string()).env("CONTAIN_INIT", init.to_string());
-        let status = helper.status().tried(|| format!("cannot run the outside helper {command:?}"))?;
-        if !status.success() {
-            return Err(Error::new(format!("the outside helper {command:?} failed: {status}")));
-        }
+        let pids = [("CONTAIN_PID", own.to_string()), ("CONTAIN_INIT", init.to_string())];
+        let pids = pids.map(|(name, pid)| (name.into(), pid.into()));
+        helper::run("outside", command, &Environment::new(std::env::vars_os().chain(pids)), signals, || Ok(()))?;
     }
     if let Some(file) = &options.pid_file {
         std::fs::write(file, format!("{own}\n")).tried(|| format!("cannot write the PID file {file:?}"))?;

@@ -2,8 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -28,7 +27,7 @@ pub fn seal(program: &OsStr) -> Result<Sealed, Error> {
     if sealed.is_script() {
         return refuse("it is a script, whose interpreter would be the container's");
     }
-    match interpreter(&path)? {
+    match interpreter(&sealed, &path)? {
         Elf::Static => Ok(sealed),
         Elf::Dynamic(loader) => {
             refuse(&format!("it is dynamically linked: it would load {loader:?} and libraries of the container's"))
@@ -46,11 +45,11 @@ enum Elf {
 const PT_INTERP: u32 = 3;
 
 /// The PT_INTERP of an ELF file (elf(5)) of this machine's byte order.
-fn interpreter(path: &Path) -> Result<Elf, Error> {
+fn interpreter(sealed: &Sealed, path: &Path) -> Result<Elf, Error> {
     let cannot = || format!("cannot read {path:?}");
-    let mut file = File::open(path).tried(cannot)?;
+    let file = File::from(sealed.fd().as_fd().try_clone_to_owned().tried(cannot)?);
     let mut header = [0; 64];
-    if file.read_exact(&mut header).is_err() || header[..4] != *b"\x7fELF" {
+    if file.read_exact_at(&mut header, 0).is_err() || header[..4] != *b"\x7fELF" {
         return Ok(Elf::Not);
     }
     let wide = header[4] == 2;
