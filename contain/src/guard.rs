@@ -41,7 +41,7 @@ pub fn run(inherited: &Inherited) -> ! {
         inherited.channel.send(&Message::Failed(error));
         Status::Exited(125)
     });
-    std::process::exit(status.code().into())
+    seal::exit(status.code())
 }
 
 fn guard(inherited: &Inherited) -> Result<Status, Error> {
@@ -49,7 +49,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     if ids.outer.is_some() {
         // The supervisor, outside, has our maps written.
         if !matches!(channel.receive()?, Some(Message::Go)) {
-            std::process::exit(125);
+            seal::exit(125);
         }
         pseudo::become_root(false)?;
         // The new ids made us undumpable, and the init's maps, which we are to
@@ -60,7 +60,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     // given back first: then it only wakes us, if we were stopped.
     die_with_parent(if inherited.terminal.is_some() { Signal::SIGCONT } else { Signal::SIGKILL });
     if process::has_ended(&inherited.supervisor) {
-        std::process::exit(125);
+        seal::exit(125);
     }
     let (ours, theirs) = Channel::pair()?;
     let flags = namespace::USER.flag | namespace::PID.flag | namespace::TIME.flag;
@@ -119,7 +119,7 @@ fn supervise(inherited: &Inherited, init: &Child) -> Result<Status, Error> {
             if let Some(terminal) = inherited.terminal {
                 terminal.restore_if_raw();
             }
-            std::process::exit(0);
+            seal::exit(0);
         }
         while children.next().is_some() {}
     }

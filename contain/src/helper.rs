@@ -30,7 +30,7 @@ pub fn run(
             };
             let Err(error) = become_helper();
             eprint!("{}", error.render("contain"));
-            std::process::exit(error.exit_status().into())
+            seal::exit(error.exit_status())
         }
     };
     match helper.wait().tried(cannot)?.code() {

@@ -26,7 +26,7 @@ pub fn run(inherited: &Inherited, guard: &Channel) -> ! {
     let Err(error) = init(inherited, guard);
     let status = error.exit_status();
     inherited.channel.send(&Message::Failed(error));
-    std::process::exit(status.into())
+    seal::exit(status)
 }
 
 fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
@@ -36,7 +36,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
         nix::unistd::sethostname(name).tried(|| format!("cannot set the host name to {name:?}"))?;
     }
     // A guard that failed has told why.
-    let Some(root) = guard.receive_raw()?.1.pop() else { std::process::exit(125) };
+    let Some(root) = guard.receive_raw()?.1.pop() else { seal::exit(125) };
     // The copy of the mount namespace takes the working directory along.
     fchdir(&root).tried(|| "cannot enter the root")?;
     unshare(CloneFlags::CLONE_NEWNS).tried(|| "cannot create a mount namespace")?;
@@ -69,7 +69,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     inherited.channel.send(&ready);
     drop(ready);
     if options.waits_for_go() && !matches!(inherited.channel.receive()?, Some(Message::Go)) {
-        std::process::exit(125);
+        seal::exit(125);
     }
     take_stdio(slave.as_ref())?;
     drop(slave);
@@ -86,7 +86,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
         supervisor: None,
     };
     let status = reaper.run(become_command)?.map_or(125, Status::code);
-    std::process::exit(status.into())
+    seal::exit(status)
 }
 
 /// While the guard writes our maps and assembles the root. Capabilities in a

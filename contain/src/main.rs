@@ -1,6 +1,4 @@
 //! `contain [OPTION]... ROOT [OPTION]... [CMD [ARG]...]`
-#![forbid(unsafe_code)]
+#![no_main]
 
-fn main() {
-    seal::cli::run("contain", || contain::run(contain::options::parse()?))
-}
+seal::main!(seal::cli::run("contain", || contain::run(contain::options::parse()?)));

@@ -108,7 +108,7 @@ fn reaper(inherited: &Inherited) -> ! {
         inherited.channel.send(&Message::Failed(error));
         Status::Exited(125)
     });
-    std::process::exit(status.code().into())
+    seal::exit(status.code())
 }
 
 fn reap(inherited: &Inherited) -> Result<Status, Error> {

@@ -1,16 +1,14 @@
 //! `inject [OPTION]... PID[:INODE] [OPTION]... [CMD [ARG]...]`
-#![forbid(unsafe_code)]
+#![no_main]
 
 use seal::{Error, cli, own};
 
-fn main() {
-    cli::run("inject", || {
-        if rustix::process::getuid() != rustix::process::geteuid()
-            || rustix::process::getgid() != rustix::process::getegid()
-        {
-            return Err(Error::new("will not run set-uid or set-gid").hint("chmod ug-s the program"));
-        }
-        own::ensure_sealed()?;
-        inject::run(inject::options::parse()?)
-    })
-}
+seal::main!(cli::run("inject", || {
+    if rustix::process::getuid() != rustix::process::geteuid()
+        || rustix::process::getgid() != rustix::process::getegid()
+    {
+        return Err(Error::new("will not run set-uid or set-gid").hint("chmod ug-s the program"));
+    }
+    own::ensure_sealed()?;
+    inject::run(inject::options::parse()?)
+}));

@@ -93,21 +93,21 @@ impl Channel {
     pub fn receive_raw(&self) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut bytes = vec![0; MAX];
+        // On the stack: after a fork a page of the heap would have to be copied first.
+        let mut bytes = [0; MAX];
         let received = loop {
             match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Err(rustix::io::Errno::INTR) => {}
                 result => break result.tried(|| "cannot receive from the container")?,
             }
         };
-        bytes.truncate(received.bytes);
         let mut fds = Vec::new();
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = message {
                 fds.extend(received);
             }
         }
-        Ok((bytes, fds))
+        Ok((bytes[..received.bytes].to_vec(), fds))
     }
 }
 

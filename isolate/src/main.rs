@@ -1,5 +1,5 @@
 //! `isolate [CMD [ARG]...]`: run CMD in new network and IPC namespaces, with lo up.
-#![forbid(unsafe_code)]
+#![no_main]
 
 use std::fs;
 
@@ -10,19 +10,17 @@ use pseudo::userns_hint;
 use seal::exec::{self, Environment};
 use seal::{Context, Error, cli};
 
-fn main() {
-    cli::run("isolate", || {
-        let command = Command::new("isolate")
-            .version(env!("CARGO_PKG_VERSION"))
-            .about("Run a command with no network but lo, and no System V or POSIX IPC but its own")
-            .override_usage("isolate [--] [CMD [ARG]...]")
-            .arg(cli::command_arg().help("The command [default: $SHELL, else /bin/sh]"));
-        let argv = cli::command_words_or_shell(&cli::parse(command)?);
-        isolate()?;
-        loopback::up()?;
-        Err(exec::exec(&argv, &Environment::inherited()))
-    })
-}
+seal::main!(cli::run("isolate", || {
+    let command = Command::new("isolate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Run a command with no network but lo, and no System V or POSIX IPC but its own")
+        .override_usage("isolate [--] [CMD [ARG]...]")
+        .arg(cli::command_arg().help("The command [default: $SHELL, else /bin/sh]"));
+    let argv = cli::command_words_or_shell(&cli::parse(command)?);
+    isolate()?;
+    loopback::up()?;
+    Err(exec::exec(&argv, &Environment::inherited()))
+}));
 
 /// Unshares, an ordinary user in a user namespace that leaves the ids as they are.
 fn isolate() -> Result<(), Error> {

@@ -37,7 +37,7 @@ impl Reaper<'_> {
                 let error = self.start(become_command);
                 let status = error.exit_status();
                 self.channel.send(&Message::Failed(error));
-                std::process::exit(status.into())
+                seal::exit(status)
             }
             Forked::Parent(child) => child,
         };

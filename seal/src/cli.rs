@@ -16,7 +16,8 @@ pub fn run(tool: &str, body: impl FnOnce() -> Result<u8, Error>) -> ! {
         let _ = std::io::stderr().write_all(error.render(tool).as_bytes());
         error.exit_status()
     });
-    std::process::exit(status.into())
+    let _ = std::io::stdout().flush();
+    crate::exit(status)
 }
 
 /// Parses the arguments of this process. `--help` and `--version` print and

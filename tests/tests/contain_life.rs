@@ -134,11 +134,9 @@ fn signals_before_the_command_end_the_run() {
     both(|who| {
         let root = who.busybox();
         // Held up in the helper: the command has not started.
-        let dir = who.dir();
-        let fifo = dir.join("fifo");
-        who.command("mkfifo").arg(&fifo).ran().out();
-        let helper = format!("echo ready; cat {}", fifo.display());
-        let mut running = Running::ready(&mut who.contain(&root, &["-i", &helper], "echo ran"));
+        who.command("mkfifo").arg(root.join("fifo")).ran().out();
+        let helper = "echo ready; cat fifo";
+        let mut running = Running::ready(&mut who.contain(&root, &["-i", helper], "echo ran"));
         running.signal(Signal::SIGTERM);
         assert_eq!(running.end(), 128 + 15);
     });
