@@ -51,7 +51,7 @@ pub fn populate(target: &mut Target, ids: &Ids, console: bool) -> Result<(), Err
         rustix::fs::chmodat(&dev, "shm", Mode::from_raw_mode(0o1777), rustix::fs::AtFlags::empty())
             .tried(|| made("shm"))
     })?;
-    NODES.iter().try_for_each(|&(name, major, minor)| bind_node(&dev, name, (major, minor)))
+    NODES.iter().try_for_each(|&(name, major, minor)| bind_node(&dev, name, (major, minor), ids))
 }
 
 /// Runs `make` with the file system ids of the container's root.
@@ -66,7 +66,7 @@ pub fn as_container_root<T>(ids: &Ids, make: impl FnOnce() -> T) -> T {
     made
 }
 
-fn bind_node(dev: &OwnedFd, name: &str, number: (u32, u32)) -> Result<(), Error> {
+fn bind_node(dev: &OwnedFd, name: &str, number: (u32, u32), ids: &Ids) -> Result<(), Error> {
     let cannot = || format!("cannot bind \"/dev/{name}\"");
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     let node = open_tree(CWD, format!("/dev/{name}"), clone).tried(cannot)?;
@@ -76,9 +76,10 @@ fn bind_node(dev: &OwnedFd, name: &str, number: (u32, u32)) -> Result<(), Error>
         let (major, minor) = number;
         return Err(Error::new(format!("{}: it is not the character device {major}:{minor}", cannot())));
     }
-    // Read-only keeps chmod and chown from the host's inode; a device's data is not the file system's.
-    let set = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    mount::set_attributes(&node, false, set, None).tried(cannot)?;
+    if ids.may_own(&stat) {
+        // Keeps chmod and chown from the host's inode; a device's data is not the file system's.
+        mount::set_attributes(&node, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None).tried(cannot)?;
+    }
     // Nobody else has been in this directory, so its names are what we made them.
     move_mount(&node, "", dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).tried(cannot)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use isolate::inside;
 use nix::errno::Errno;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, mkdirat, openat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
@@ -151,7 +151,7 @@ pub fn mount(
     keep_read_only(&root)?;
     let ours = fstat(&root).tried(|| "cannot look at an overlay")?.st_dev;
     let mut target = Target::new(root, vec![ours], &options.root);
-    for Mounted { point, fstype } in below {
+    for Mounted { point, fstype, .. } in below {
         // Not a file system of files, but a namespace or a promise of a mount.
         if root::is_replaced(&point, &path) || fstype == "nsfs" || fstype == "autofs" {
             continue;
@@ -163,8 +163,11 @@ pub fn mount(
             target.is_ours(&overlay);
             keep_read_only(&overlay)?;
             overlay
-        } else {
+        } else if fstat(&source).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file()) {
             tree.read_only_copy(&source, &point)?
+        } else {
+            // A socket or a pipe mounted on a file: not for the container.
+            continue;
         };
         let on = inside::open(target.root(), place).tried(|| format!("cannot open {place:?}"))?;
         mount::attach(&mounted, &on).tried(|| format!("cannot mount on {place:?}"))?;

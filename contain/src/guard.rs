@@ -56,12 +56,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
         // write, root's. No process of these ids can find us: it has no PID for us.
         nix::sys::prctl::set_dumpable(true).tried(|| "cannot become dumpable")?;
     }
-    // After the last change of credentials, which clears it. A terminal must be
-    // given back first: then it only wakes us, if we were stopped.
-    die_with_parent(if inherited.terminal.is_some() { Signal::SIGCONT } else { Signal::SIGKILL });
-    if process::has_ended(&inherited.supervisor) {
-        seal::exit(125);
-    }
+    die_with_supervisor(inherited);
     let (ours, theirs) = Channel::pair()?;
     let flags = namespace::USER.flag | namespace::PID.flag | namespace::TIME.flag;
     let init = match fork(flags).map_err(|errno| {
@@ -86,6 +81,8 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     let userns = openat(CWD, format!("/proc/{pid}/ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .tried(|| "cannot open the container's user namespace")?;
     let root = root::assemble(inherited.options, ids, inherited.terminal.is_some(), userns.as_fd())?;
+    // To make files as the container's root was one more change of credentials.
+    die_with_supervisor(inherited);
     // That it is gone shows when it is waited for.
     let _ = ours.send_raw(b"G", &[root.as_fd()]);
     // It has a copy of our mounts when it answers: let those of the host go,
@@ -98,6 +95,16 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
     }
     drop((ours, root, userns));
     supervise(inherited, &init)
+}
+
+/// To be called after every change of credentials, setfsuid(2) included, which
+/// clears it (PR_SET_PDEATHSIG(2const)). A terminal must be given back first:
+/// then the signal only wakes us, if we were stopped.
+fn die_with_supervisor(inherited: &Inherited) {
+    die_with_parent(if inherited.terminal.is_some() { Signal::SIGCONT } else { Signal::SIGKILL });
+    if process::has_ended(&inherited.supervisor) {
+        seal::exit(125);
+    }
 }
 
 /// Waits for the container's init to end, or for the supervisor to die.

@@ -48,13 +48,18 @@ impl Ids {
         self.idmap || self.unlocked() && self.inner.uid.extents().iter().any(is_host_root)
     }
 
+    /// Whether someone in the container may be the owner of a file of the host.
+    pub fn may_own(&self, file: &rustix::fs::Stat) -> bool {
+        let maps = self.outer.as_ref().unwrap_or(&self.inner);
+        let is_owner = |extent: &pseudo::Extent| file.st_uid.wrapping_sub(extent.outside) < extent.count;
+        maps.uid.extents().iter().any(is_owner)
+    }
+
     /// Whether someone in the container could write to this program's own file,
     /// to which a command named /proc/self/exe would lead him (CVE-2019-5736).
     pub fn exposes_own_program(&self) -> Result<bool, Error> {
         let own = rustix::fs::stat("/proc/self/exe").tried(|| "cannot look at /proc/self/exe")?;
-        let maps = self.outer.as_ref().unwrap_or(&self.inner);
-        let is_owner = |extent: &pseudo::Extent| own.st_uid.wrapping_sub(extent.outside) < extent.count;
-        Ok(own.st_mode & 0o022 != 0 || maps.uid.extents().iter().any(is_owner))
+        Ok(own.st_mode & 0o022 != 0 || self.may_own(&own))
     }
 
     /// Whether mounts copied into the guard's namespace are not locked

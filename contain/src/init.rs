@@ -71,6 +71,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     if options.waits_for_go() && !matches!(inherited.channel.receive()?, Some(Message::Go)) {
         seal::exit(125);
     }
+    process::leave_session_keyring()?;
     take_stdio(slave.as_ref())?;
     drop(slave);
     close_other_fds(&[inherited.channel.as_fd()], &options.pass_fds)?;

@@ -157,6 +157,8 @@ pub struct Mounted {
     pub point: PathBuf,
     /// The type of the file system.
     pub fstype: String,
+    /// Whether it is mounted somewhere else, too.
+    pub elsewhere: bool,
 }
 
 /// The mounts strictly below `dir`, which must be canonical: each path once,
@@ -168,14 +170,16 @@ pub fn mounts_below(dir: &Path) -> Result<Vec<Mounted>, Error> {
     let mut found: Vec<Mounted> = Vec::new();
     for line in text.split(|&byte| byte == b'\n') {
         let mut fields = line.split(|&byte| byte == b' ');
-        let Some(point) = fields.nth(4) else { continue };
+        let (Some(device), Some(point)) = (fields.nth(2), fields.nth(1)) else { continue };
         let point = PathBuf::from(unescape(point));
         if point == dir || !point.starts_with(dir) {
             continue;
         }
         let fstype = fields.skip_while(|field| *field != b"-").nth(1).unwrap_or_default();
         found.retain(|earlier| earlier.point != point);
-        found.push(Mounted { point, fstype: String::from_utf8_lossy(fstype).into_owned() });
+        let same = |line: &&[u8]| line.split(|&byte| byte == b' ').nth(2) == Some(device);
+        let elsewhere = text.split(|&byte| byte == b'\n').filter(same).count() > 1;
+        found.push(Mounted { point, fstype: String::from_utf8_lossy(fstype).into_owned(), elsewhere });
     }
     found.sort_by(|a, b| a.point.cmp(&b.point));
     Ok(found)

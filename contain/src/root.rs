@@ -2,7 +2,7 @@
 //! the container's own mount namespace.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use isolate::inside;
 use nix::errno::Errno;
@@ -108,7 +108,9 @@ fn plain(options: &Options, work: &Work, tree: &Tree, source: OwnedFd) -> Result
     if options.read_only {
         set |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     } else if tree.plants_root {
-        refuse_reachable(&source, &options.root, "--ro, or -e")?;
+        // Its own mode does not count: the container's root may change that.
+        let above = openat(&source, "..", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        refuse_reachable(above.tried(|| "cannot look above the root")?, &options.root, "--ro, or -e")?;
     }
     let path = mount::real_path(&source)?;
     let below = mount::mounts_below(&path)?;
@@ -146,7 +148,14 @@ fn submounts(
     idmap: bool,
     target: Target,
 ) -> Result<Target, Error> {
-    for Mounted { point, .. } in below {
+    for Mounted { point, elsewhere, .. } in below {
+        if elsewhere && idmap && tree.plants_root && !set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
+            return Err(Error::new(format!(
+                "cannot bind {point:?}: its file system is mounted elsewhere too, where others may reach set-uid root \
+                 programs that the container leaves"
+            ))
+            .hint("make it read-only, or unmount it"));
+        }
         let Some(source) = mount::open_visible(&point)? else { continue };
         let copy = tree.copy(&source, &point, set, idmap)?;
         let below = point.strip_prefix(path).expect("it is below");
@@ -158,28 +167,29 @@ fn submounts(
 
 /// A container that can write a tree with ids as they stand on disk can leave
 /// a set-uid root program there; whoever reaches it on the host becomes root.
-fn refuse_reachable(source: &OwnedFd, name: &Path, others: &str) -> Result<(), Error> {
+/// Looked at from `source` upwards.
+fn refuse_reachable(source: OwnedFd, name: &Path, others: &str) -> Result<(), Error> {
     let cannot = || format!("cannot look above {name:?}");
-    if rustix::fs::fstatvfs(source).tried(cannot)?.f_flag.bits() & libc::ST_NOSUID != 0 {
+    if rustix::fs::fstatvfs(&source).tried(cannot)?.f_flag.bits() & libc::ST_NOSUID != 0 {
         return Ok(());
     }
-    let mut dir = source.try_clone().map_err(|error| Error::new(cannot()).because(error))?;
+    let above = |dir: &OwnedFd| openat(dir, "..", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let mut dir = if mount::is_dir(&source) {
+        source
+    } else {
+        let path = mount::real_path(&source)?;
+        mount::open_path(path.parent().unwrap_or(Path::new("/"))).tried(cannot)?
+    };
     let mut below = None;
     loop {
         let stat = fstat(&dir).tried(cannot)?;
-        if mount::is_dir(&dir) && stat.st_uid == 0 && stat.st_mode & 0o011 == 0 {
+        if stat.st_uid == 0 && stat.st_mode & 0o011 == 0 {
             return Ok(());
         }
-        if below == Some((stat.st_dev, stat.st_ino)) {
+        if below.replace((stat.st_dev, stat.st_ino)) == Some((stat.st_dev, stat.st_ino)) {
             break;
         }
-        below = mount::is_dir(&dir).then_some((stat.st_dev, stat.st_ino));
-        dir = if mount::is_dir(&dir) {
-            openat(&dir, "..", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(cannot)?
-        } else {
-            let parent = mount::real_path(&dir)?.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
-            mount::open_path(&parent).tried(cannot)?
-        };
+        dir = above(&dir).tried(cannot)?;
     }
     Err(Error::new(format!(
         "other users of this host can reach {name:?}, where the container could leave set-uid root programs"
@@ -205,7 +215,8 @@ fn bind(target: &Target, tree: &Tree, spec: &Spec, path: &Path, source: OwnedFd)
         idmap = false;
     }
     if idmap && tree.plants_root && !set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
-        refuse_reachable(&source, path, "--bind-ro")?;
+        let source = source.try_clone().tried(|| "cannot duplicate an fd")?;
+        refuse_reachable(source, path, "--bind-ro")?;
     }
     let copy = tree.copy(&source, path, set, idmap)?;
     let point = target.point(&spec.dest, dir)?;

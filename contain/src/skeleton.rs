@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use isolate::inside;
 use nix::errno::Errno;
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, mkdirat, open, openat, symlinkat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, chmodat, fstat, mkdirat, open, openat, symlinkat,
+};
 use rustix::mount::MountAttrFlags;
 use seal::{Context, Error};
 
@@ -171,7 +173,8 @@ impl Skeleton<'_> {
         let point = openat(into, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(cannot)?;
         let file = open(host, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).tried(cannot)?;
         if !fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file()) {
-            return Err(Error::new(format!("{}: it is no file any more", cannot())));
+            // A socket or a pipe mounted on a file: not for the container.
+            return Ok(());
         }
         let copy = mount::clone_tree(&file, true).tried(cannot)?;
         let set = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY;
@@ -190,7 +193,8 @@ impl Skeleton<'_> {
         if self.is_leaf(host) {
             // One that we may not enter is empty here.
             if accessat(CWD, host, Access::EXEC_OK, AtFlags::EACCESS).is_err() {
-                return ephemeral::like(&mount::open_path(host).tried(cannot)?, &point, c".").tried(cannot);
+                let mode = Mode::from_raw_mode(rustix::fs::stat(host).tried(cannot)?.st_mode & 0o7777);
+                return chmodat(into, name, mode, AtFlags::empty()).tried(cannot);
             }
             let overlay = self.overlay(host)?;
             mount::attach(&overlay, &point).tried(cannot)?;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 use isolate::channel::{Channel, Message};
 use isolate::console::Terminal;
@@ -86,7 +87,10 @@ pub fn run(options: Options) -> Result<u8, Error> {
         }
     };
     let status = result.as_ref().map_or_else(Error::exit_status, |&status| status);
-    tell(&options, format_args!("{{\"event\":\"exited\",\"status\":{status}}}\n"))?;
+    if let Err(error) = tell(&options, format_args!("{{\"event\":\"exited\",\"status\":{status}}}\n")) {
+        // The status is the command's all the same.
+        eprint!("{}", error.render("contain"));
+    }
     result
 }
 
@@ -99,7 +103,11 @@ fn before_command(options: &Options, init: i32, namespaces: &str, signals: &Bloc
         helper::run("outside", command, &Environment::new(std::env::vars_os().chain(pids)), signals, || Ok(()))?;
     }
     if let Some(file) = &options.pid_file {
-        std::fs::write(file, format!("{own}\n")).tried(|| format!("cannot write the PID file {file:?}"))?;
+        // A FIFO that no one reads must not hang us.
+        let mut options = File::options();
+        let opened = options.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(file);
+        let written = opened.and_then(|mut file| file.write_all(format!("{own}\n").as_bytes()));
+        written.tried(|| format!("cannot write the PID file {file:?}"))?;
     }
     let ids = format_args!("\"pid\":{own},\"init\":{init}");
     tell(options, format_args!("{{\"event\":\"started\",{ids},\"namespaces\":{namespaces}}}\n"))

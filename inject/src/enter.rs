@@ -77,8 +77,9 @@ pub fn run(options: Options) -> Result<u8, Error> {
     };
     // From its fork on the reaper is to be seen in the container, where nobody
     // may look into it (CVE-2016-9962).
-    nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")?;
+    undumpable()?;
     inherited.target.join(&first)?;
+    undumpable()?;
     let reaper = match fork(0).tried(|| "cannot fork into the container")? {
         Forked::Child => {
             drop(channel);
@@ -87,9 +88,16 @@ pub fn run(options: Options) -> Result<u8, Error> {
         Forked::Parent(reaper) => reaper,
     };
     drop(inherited);
+    // Stopped, we could not reap the reaper, and the container whose process it
+    // is could not end: the kernel does it, and the channel brings the status.
+    seal::ignore_children();
     // The command is an ordinary process of the container, and minds signals as such.
     let status = Supervisor::new(reaper, channel, &signals, terminal.as_ref()).run(&mut |_, _, _| Ok(None))?;
     Ok(status.code())
+}
+
+fn undumpable() -> Result<(), Error> {
+    nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")
 }
 
 /// The devpts of the target, or of the host if it has none. What is there is
@@ -108,6 +116,7 @@ fn reaper(inherited: &Inherited) -> ! {
         inherited.channel.send(&Message::Failed(error));
         Status::Exited(125)
     });
+    inherited.channel.send(&Message::Ended(status.code()));
     seal::exit(status.code())
 }
 
@@ -124,6 +133,8 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     if inherited.target.has_other_root {
         pseudo::become_root(true)?;
     }
+    // Each change of credentials has set this to fs.suid_dumpable.
+    undumpable()?;
     if let Some(proc) = proc {
         carry::attach_proc(&proc)?;
     }
@@ -138,6 +149,7 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     let (slave, master) = pty.map_or((None, None), |pty| (Some(pty.slave), Some(pty.master)));
     let init = process::own_pidfd().tried(|| "cannot open a pidfd of the reaper")?;
     channel.send(&Message::Ready { init, master, namespaces: String::new() });
+    process::leave_session_keyring()?;
     take_stdio(slave.as_ref())?;
     drop(slave);
     enter_cwd(&options.cwd)?;

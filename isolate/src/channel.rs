@@ -28,6 +28,9 @@ pub enum Message {
     },
     /// The command is stopped.
     Stopped,
+    /// The command has ended with this exit status, where the supervisor is not
+    /// to learn it by waiting.
+    Ended(u8),
     /// It could not be set up.
     Failed(Error),
     /// Go on.
@@ -55,6 +58,7 @@ impl Channel {
                 [b"R", namespaces.as_bytes()].concat()
             }
             Message::Stopped => b"S".to_vec(),
+            Message::Ended(status) => vec![b'E', *status],
             Message::Failed(error) => [b"F", &[error.exit_status()][..], error.to_text().as_bytes()].concat(),
             Message::Go => b"G".to_vec(),
         };
@@ -81,6 +85,7 @@ impl Channel {
                 Some(Message::Ready { init, master: fds.pop(), namespaces: text(1) })
             }
             Some(b'S') => Some(Message::Stopped),
+            Some(b'E') => Some(Message::Ended(bytes[1])),
             Some(b'F') => Some(Message::Failed(Error::from_text(bytes[1], &text(2)))),
             Some(b'G') => Some(Message::Go),
             None => None,

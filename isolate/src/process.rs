@@ -1,7 +1,8 @@
 //! Child processes: fork into new namespaces, and how they end.
 
+use std::fs;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::{fs, io};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -100,8 +101,11 @@ impl AsFd for Child {
 /// The process id of a pidfd as the /proc that is mounted here numbers it
 /// (pidfd_open(2), "Pid" in fdinfo).
 pub fn pid_in_proc(pidfd: impl AsFd) -> io::Result<u32> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd()))?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    // One read is enough for these few lines.
+    let mut info = [0; 512];
+    let length = fs::File::open(format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd()))?.read(&mut info)?;
+    let pid = String::from_utf8_lossy(&info[..length]);
+    let pid = pid.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|&pid| pid != 0).ok_or_else(|| Errno::ESRCH.into())
 }
 
@@ -160,4 +164,17 @@ pub fn close_other_fds(need: &[BorrowedFd], pass: &[i32]) -> Result<(), Error> {
         sys::keep_over_exec(fd).tried(|| format!("cannot pass fd {fd}"))?;
     }
     Ok(())
+}
+
+/// Leaves the caller's session keyring behind, whose keys the command could
+/// else read (keyrings(7)). Fails with EDQUOT where the user has too many.
+pub fn leave_session_keyring() -> Result<(), Error> {
+    match sys::join_session_keyring() {
+        // A kernel without keyrings has none to leave.
+        Err(Errno::ENOSYS) => Ok(()),
+        Err(Errno::EDQUOT) => Err(Error::new("cannot create a session keyring")
+            .because(Errno::EDQUOT)
+            .hint("each container takes one: sysctl kernel.keys.maxkeys")),
+        result => result.tried(|| "cannot create a session keyring"),
+    }
 }

@@ -5,12 +5,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
-use seal::{Context, Error};
+use seal::Error;
 
 use crate::channel::{Channel, Message};
 use crate::console::{Relay, Terminal};
 use crate::process::{Child, Status, is_readable};
 use crate::signal::{self, Blocked};
+
+fn is_fatal(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT)
+}
 
 /// The exit status of what SIGKILL has ended.
 const KILLED: u8 = 128 + libc::SIGKILL as u8;
@@ -30,6 +34,8 @@ pub struct Supervisor<'a> {
     /// The signal that we were asked for where we had to send SIGKILL.
     asked: Option<Signal>,
     relay: Option<Relay<'a>>,
+    /// How the command ended, if that was told.
+    told: Option<Status>,
 }
 
 struct Init {
@@ -44,7 +50,7 @@ impl<'a> Supervisor<'a> {
     /// Supervises what `child` leads to, which tells us things on `channel` and
     /// exits with the status of the command.
     pub fn new(child: Child, channel: Channel, signals: &'a Blocked, terminal: Option<&'a Terminal>) -> Self {
-        Self { channel, signals, terminal, child, init: None, asked: None, relay: None }
+        Self { channel, signals, terminal, child, init: None, asked: None, relay: None, told: None }
     }
 
     /// Waits for the command to end, and for all that was left of it. The
@@ -53,7 +59,14 @@ impl<'a> Supervisor<'a> {
         let result = self.supervise(ready);
         self.relay.iter().for_each(Relay::release);
         match result {
-            Ok(None) => Ok(self.meant(self.child.wait().tried(|| "cannot wait for the guard")?)),
+            Ok(None) => {
+                let status = match self.child.wait() {
+                    Ok(status) => self.told.unwrap_or(status),
+                    // Reaped by the kernel; only one that was killed told nothing.
+                    Err(_) => self.told.unwrap_or(Status::Killed(libc::SIGKILL)),
+                };
+                Ok(self.meant(status))
+            }
             Ok(Some(status)) => {
                 self.end();
                 Ok(status)
@@ -88,6 +101,7 @@ impl<'a> Supervisor<'a> {
                         }
                     }
                     Some(Message::Stopped) => self.stop(),
+                    Some(Message::Ended(status)) => self.told = Some(Status::Exited(status)),
                     Some(Message::Failed(error)) => return Err(error),
                     // No one is left to tell us anything.
                     _ => ended = true,
@@ -96,6 +110,10 @@ impl<'a> Supervisor<'a> {
             // A signal may come for a command whose start is still to be read of.
             if signalled && (self.init.is_some() || ended || !is_readable(&self.channel)) {
                 while let Some(signal) = self.signals.next() {
+                    if ended && is_fatal(signal) {
+                        // What is left to show, no one may ever read.
+                        return Ok(None);
+                    }
                     if let Some(status) = self.received(signal) {
                         return Ok(Some(status));
                     }
@@ -133,8 +151,7 @@ impl<'a> Supervisor<'a> {
     /// there is no command yet that it could be for.
     fn received(&mut self, signal: Signal) -> Option<Status> {
         let Some(init) = &self.init else {
-            let fatal = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT);
-            return fatal.then_some(Status::Killed(signal as i32));
+            return is_fatal(signal).then_some(Status::Killed(signal as i32));
         };
         match signal {
             Signal::SIGWINCH if self.relay.is_some() => self.relay.iter().for_each(Relay::resize),

@@ -45,6 +45,15 @@ pub fn set_interface_up(name: &CStr) -> rustix::io::Result<()> {
     Ok(())
 }
 
+const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+
+/// keyctl_join_session_keyring(3) with a new, anonymous keyring.
+pub fn join_session_keyring() -> Result<(), Errno> {
+    // SAFETY: a null name asks for an anonymous keyring.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    Errno::result(result).map(|_| ())
+}
+
 /// close_range(2).
 pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     if first > last {

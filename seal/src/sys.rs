@@ -50,6 +50,12 @@ pub fn start() {
     }
 }
 
+/// Lets the kernel reap the children of this process, whose statuses are lost.
+pub fn ignore_children() {
+    // SAFETY: to ignore is no handler of ours that could run.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// _exit(2): at once, with nothing run or flushed.
 pub fn exit(status: u8) -> ! {
     // SAFETY: no destructor of ours does anything that the kernel does not.

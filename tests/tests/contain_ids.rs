@@ -128,6 +128,9 @@ fn a_writable_root_that_others_reach_is_refused() {
         }
         fs::set_permissions(&parent, Permissions::from_mode(0o711)).unwrap();
         assert!(who.contain(&root, &[], plant).ran().fails(125).contains("can reach"));
+        // Its own mode is no help: inside, it can be changed.
+        fs::set_permissions(&*root, Permissions::from_mode(0o700)).unwrap();
+        assert!(who.contain(&root, &[], plant).ran().fails(125).contains("can reach"));
         fs::set_permissions(&parent, Permissions::from_mode(0o700)).unwrap();
         assert_eq!(who.contain(&root, &[], "id -u").ran().out(), "0");
     });
