@@ -149,3 +149,20 @@ fn no_trace_from_inside_while_it_is_set_up() {
         assert_eq!(ran.code(), if who.is_root() { 0 } else { 125 }, "{ran:?}");
     });
 }
+
+#[test]
+fn the_callers_session_keyring_stays_outside() {
+    both(|who| {
+        // add_key(2), keyctl(2): join a keyring, add a key, look for it in a child.
+        let program = "import ctypes, subprocess, sys
+libc = ctypes.CDLL(None, use_errno=True)
+ADD_KEY, KEYCTL, JOIN, SEARCH, SESSION = 248, 250, 1, 10, -3
+look = f'import ctypes; print(ctypes.CDLL(None).syscall({KEYCTL}, {SEARCH}, {SESSION}, b\"user\", b\"secret\", 0) > 0)'
+assert libc.syscall(KEYCTL, JOIN, None) > 0
+assert libc.syscall(ADD_KEY, b'user', b'secret', b'value', 5, SESSION) > 0
+for prefix in [], sys.argv[1:]:
+    subprocess.run([*prefix, '/usr/bin/python3', '-c', look], check=True)";
+        let ran = who.command("python3").args(["-c", program, "contain", "-e", "/"]).ran();
+        assert_eq!(ran.out(), "True\nFalse");
+    });
+}

@@ -410,3 +410,17 @@ fn it_enters_debian() {
         assert_eq!(shown, "root\nroot:shadow");
     });
 }
+
+#[test]
+fn a_stopped_one_does_not_keep_the_container() {
+    both(|who| {
+        let (_root, mut running) = container(who, &[]);
+        let mut injected = Running::ready(&mut inject(who, &running, &["sh", "-c", "echo ready; sleep 1000"]));
+        injected.signal(Signal::SIGSTOP);
+        eventually("it stops", || injected.state() == 'T');
+        running.hang_up();
+        assert_eq!(running.end(), 0);
+        injected.signal(Signal::SIGCONT);
+        assert_eq!(injected.end(), 128 + 9);
+    });
+}

@@ -149,3 +149,30 @@ fn an_orderly_end_leaves_nothing_either() {
         assert!(new.is_empty(), "{new:#?}");
     });
 }
+
+#[test]
+fn a_stopped_guard_goes_too() {
+    both(|who| {
+        let root = who.busybox();
+        let mark = mark();
+        let mut running = Running::ready(&mut who.contain(&root, &[], &format!("echo ready; : {mark}; read x")));
+        let guard = nix::unistd::Pid::from_raw(running.guard().unwrap());
+        nix::sys::signal::kill(guard, Signal::SIGSTOP).unwrap();
+        running.signal(Signal::SIGKILL);
+        assert_eq!(running.end(), -(Signal::SIGKILL as i32));
+        eventually("nothing is left", || marked(&mark).is_empty());
+    });
+}
+
+#[test]
+fn an_outside_helper_that_hangs_ends_with_the_run() {
+    both(|who| {
+        let root = who.busybox();
+        let mark = mark();
+        let helper = format!("echo ready; : {mark}; sleep 1000; :");
+        let mut running = Running::ready(&mut who.contain(&root, &["-o", &helper], "echo ran"));
+        running.signal(Signal::SIGTERM);
+        assert_eq!(running.end(), 128 + 15);
+        eventually("nothing is left", || marked(&mark).is_empty());
+    });
+}
