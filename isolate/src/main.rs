@@ -1,7 +1,6 @@
 //! `isolate [CMD [ARG]...]`: run CMD in new network and IPC namespaces, with lo up.
 #![no_main]
 
-use std::ffi::OsString;
 use std::fs;
 
 use clap::Command;
@@ -12,20 +11,16 @@ use seal::exec::{self, Environment};
 use seal::{Context, Error, cli};
 
 seal::main!(cli::run("isolate", || {
-    let argv = cli::bare_command().map_or_else(parse, Ok)?;
-    isolate()?;
-    loopback::up()?;
-    Err(exec::exec(&argv, &Environment::inherited()))
-}));
-
-fn parse() -> Result<Vec<OsString>, Error> {
     let command = Command::new("isolate")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Run a command with no network but lo, and no System V or POSIX IPC but its own")
         .override_usage("isolate [--] [CMD [ARG]...]")
         .arg(cli::command_arg().help("The command [default: $SHELL, else /bin/sh]"));
-    Ok(cli::command_words_or_shell(&cli::parse(command)?))
-}
+    let argv = cli::command_words_or_shell(&cli::parse(command)?);
+    isolate()?;
+    loopback::up()?;
+    Err(exec::exec(&argv, &Environment::inherited()))
+}));
 
 /// Unshares, an ordinary user in a user namespace that leaves the ids as they are.
 fn isolate() -> Result<(), Error> {

@@ -67,11 +67,3 @@ pub fn open_fds(fds: Vec<i32>, option: &str) -> Result<Vec<i32>, Error> {
     }
     Ok(fds)
 }
-
-/// The words of this process's arguments if they are a command alone, with no
-/// option before it: to parse them would cost a tenth of a millisecond.
-pub fn bare_command() -> Option<Vec<OsString>> {
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let bare = words.first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-"));
-    bare.then_some(words)
-}
