@@ -14,7 +14,7 @@ use isolate::reaper::Reaper;
 use isolate::{inside, loopback, namespace};
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
-use rustix::process::{chdir, chroot, fchdir, getcwd};
+use rustix::process::{chdir, chroot, fchdir};
 use seal::exec::{self, DEFAULT_PATH, Environment};
 use seal::{Context, Error};
 
@@ -75,7 +75,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     take_stdio(slave.as_ref())?;
     drop(slave);
     close_other_fds(&[inherited.channel.as_fd()], &options.pass_fds)?;
-    enter_cwd(&options.cwd)?;
+    inside::enter_cwd(&options.cwd)?;
     let become_command = || exec::exec(&options.command, &environment);
     if !options.init {
         return Err(become_command());
@@ -205,14 +205,4 @@ fn environment(inherited: &Inherited) -> Environment {
         }
     }
     Environment::new(vars)
-}
-
-/// A link in the root could lead out of it through an fd that is passed.
-fn enter_cwd(cwd: &Path) -> Result<(), Error> {
-    if cwd == Path::new("/") {
-        return Ok(());
-    }
-    chdir(cwd).tried(|| format!("cannot change to the working directory {cwd:?}"))?;
-    let inside = getcwd(Vec::new()).is_ok_and(|path| path.as_bytes().first() == Some(&b'/'));
-    if inside { Ok(()) } else { Err(Error::new(format!("the working directory {cwd:?} is outside the root"))) }
 }

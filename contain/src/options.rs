@@ -103,11 +103,7 @@ pub fn parse() -> Result<Options, Error> {
     if !cwd.is_absolute() {
         return Err(Error::new(format!("--cwd {cwd:?} is not absolute")));
     }
-    let console = match (matches.get_flag("console"), matches.get_flag("no-console")) {
-        (true, _) => Wanted::Always,
-        (_, true) => Wanted::Never,
-        _ => Wanted::Auto,
-    };
+    let console = Wanted::from_flags(matches.get_flag("console"), matches.get_flag("no-console"));
     Ok(Options {
         command: words,
         ephemeral: matches.get_flag("ephemeral"),

@@ -15,7 +15,6 @@ use isolate::supervise::Supervisor;
 use nix::sys::signal::Signal;
 use pseudo::Caller;
 use rustix::fs::{Access, Mode, OFlags, access, fstatfs, open};
-use rustix::process::{chdir, getcwd};
 use seal::exec::{self, Environment};
 use seal::memfd::Sealed;
 use seal::{Context, Error};
@@ -152,7 +151,7 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     process::leave_session_keyring()?;
     take_stdio(slave.as_ref())?;
     drop(slave);
-    enter_cwd(&options.cwd)?;
+    inside::enter_cwd(&options.cwd)?;
     let reaper = Reaper {
         channel,
         signals: inherited.signals,
@@ -192,11 +191,4 @@ fn shell() -> OsString {
     let entry = pseudo::passwd::by_uid(Path::new("/etc/passwd"), 0);
     let shell = entry.map(|entry| entry.shell).filter(|shell| access(shell.as_str(), Access::EXEC_OK).is_ok());
     shell.unwrap_or_else(|| "/bin/sh".into()).into()
-}
-
-/// A directory that is not below the root would be a way out (CVE-2024-21626).
-fn enter_cwd(cwd: &Path) -> Result<(), Error> {
-    chdir(cwd).tried(|| format!("cannot change to the working directory {cwd:?}"))?;
-    let inside = getcwd(Vec::new()).is_ok_and(|path| path.as_bytes().first() == Some(&b'/'));
-    if inside { Ok(()) } else { Err(Error::new(format!("the working directory {cwd:?} is outside the root"))) }
 }

@@ -74,11 +74,7 @@ pub fn parse() -> Result<Options, Error> {
     if !cwd.is_absolute() {
         return Err(Error::new(format!("--cwd {cwd:?} is not absolute")));
     }
-    let console = match (matches.get_flag("console"), matches.get_flag("no-console")) {
-        (true, _) => Wanted::Always,
-        (_, true) => Wanted::Never,
-        _ => Wanted::Auto,
-    };
+    let console = Wanted::from_flags(matches.get_flag("console"), matches.get_flag("no-console"));
     let pass_fds: Vec<i32> = matches.remove_many("pass-fd").into_iter().flatten().collect();
     Ok(Options {
         target: matches.remove_one("pid"),

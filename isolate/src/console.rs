@@ -26,6 +26,17 @@ pub enum Wanted {
     Never,
 }
 
+impl Wanted {
+    /// From `--console` and `--no-console`, of which the last one given is set.
+    pub fn from_flags(always: bool, never: bool) -> Self {
+        match (always, never) {
+            (true, _) => Self::Always,
+            (_, true) => Self::Never,
+            _ => Self::Auto,
+        }
+    }
+}
+
 /// The caller's terminal; with `--console` in a pipeline there may be none.
 pub struct Terminal {
     input: OwnedFd,
