@@ -80,7 +80,9 @@ pub fn minds(pid: i32, signal: Signal) -> bool {
 /// While a thread is in rt_sigtimedwait(2) the kernel shows the signals that
 /// it waits for in none of its masks, since it unblocks them for that time.
 fn waits_for(pid: i32, syscall: &std::path::Path, bit: u64) -> bool {
-    let text = fs::read_to_string(syscall).unwrap_or_default();
+    // "running" may be a moment between two waits: one that waits does so again.
+    let mut read = std::iter::repeat_with(|| fs::read_to_string(syscall).unwrap_or_default()).take(5);
+    let text = read.find(|text| !text.starts_with("running")).unwrap_or_default();
     let mut words = text.split_ascii_whitespace();
     let number = words.next().and_then(|word| word.parse::<i64>().ok());
     let set = words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
