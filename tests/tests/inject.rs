@@ -424,3 +424,41 @@ fn a_stopped_one_does_not_keep_the_container() {
         assert_eq!(injected.end(), 128 + 9);
     });
 }
+
+#[test]
+fn it_joins_the_cgroups() {
+    both(|who| {
+        let (_root, mut running) = container(who, &[]);
+        // Version 1 of the controller if that is mounted, else version 2.
+        let pids = Path::new("/sys/fs/cgroup/pids");
+        let hierarchy = if pids.exists() { pids } else { Path::new("/sys/fs/cgroup") };
+        let name = mark();
+        let group = hierarchy.join(&name);
+        fs::create_dir(&group).unwrap();
+        fs::write(group.join("cgroup.procs"), running.init().unwrap().to_string()).unwrap();
+        let script = "cat /proc/self/cgroup";
+        let joined = inject(who, &running, &["sh", "-c", script]).ran();
+        if who.is_root() {
+            assert!(joined.out().contains(&name), "{joined:?}");
+        } else {
+            // What holds for the container must not be left out in silence.
+            let said = joined.fails(125);
+            assert!(said.contains(&name) && said.contains("hint: --no-cgroup"), "{said}");
+        }
+        let stayed = inject(who, &running, &["--no-cgroup", "sh", "-c", script]).ran().out();
+        assert!(!stayed.contains(&name), "{stayed}");
+        running.hang_up();
+        assert_eq!(running.end(), 0);
+        eventually("the cgroup is empty", || fs::remove_dir(&group).is_ok());
+    });
+}
+
+#[test]
+fn a_realtime_signal_is_a_death_like_others() {
+    both(|who| {
+        let (_root, running) = container(who, &[]);
+        assert_eq!(inject(who, &running, &["sh", "-c", "kill -40 $$"]).ran().code(), 128 + 40);
+        let root = who.busybox();
+        assert_eq!(who.contain(&root, &["--init"], "kill -40 $$").ran().code(), 128 + 40);
+    });
+}
