@@ -218,6 +218,9 @@ fn stop_and_fg_from_the_callers_shell() {
         terminal.expect("prompt> ");
         terminal.write(&format!("contain {} sh -c 'echo ready; exec cat'\r", root.display()));
         terminal.expect("\nready\r\n");
+        // It answers: no shell is left that catches ^C and loses it in its exec.
+        terminal.write("first\r");
+        terminal.expect("first\r\nfirst\r\n");
         terminal.write("\x1a");
         terminal.expect("Stopped");
         terminal.expect("prompt> ");
@@ -226,6 +229,7 @@ fn stop_and_fg_from_the_callers_shell() {
         terminal.expect("prompt> ");
         terminal.write("fg\r");
         terminal.expect("exec cat\"\r\n");
+        eventually("the terminal is the container's again", || !terminal.is_cooked());
         terminal.write("hello\r");
         terminal.expect("hello\r\nhello\r\n");
         terminal.write("\x03");
