@@ -11,6 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod names;
 mod roots;
 mod run;
 mod running;
@@ -19,7 +20,8 @@ mod terminal;
 mod wait;
 mod who;
 
-pub use roots::Root;
+pub use names::Names;
+pub use roots::{Root, copy_program};
 pub use run::{Ran, Run};
 pub use running::Running;
 pub use tempdir::TempDir;

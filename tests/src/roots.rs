@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::{Run, TempDir, Who};
 
@@ -55,7 +56,7 @@ impl Root {
     /// A copy of a file of the host, at a path in it.
     pub fn copy(&self, from: impl AsRef<Path>, to: &str) -> PathBuf {
         let to = self.join(to);
-        fs::copy(&from, &to).unwrap_or_else(|error| panic!("{:?}: {error}", from.as_ref()));
+        copy_program(&from, &to);
         self.owner.give(&to);
         to
     }
@@ -64,6 +65,14 @@ impl Root {
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
+}
+
+/// Copies a file that is to be executed. Another process writes it: a fork of
+/// another test's would else hold it open for writing until its own exec, and the
+/// kernel executes no such file (ETXTBSY).
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{:?} cannot be copied", from.as_ref());
 }
 
 impl Deref for Root {

@@ -371,7 +371,7 @@ fn it_refuses_to_run_setuid() {
         let (_root, running) = container(who, &[]);
         let dir = who.dir();
         let copy = dir.join("inject");
-        fs::copy(who.tool("inject").get_program(), &copy).unwrap();
+        tests::copy_program(who.tool("inject").get_program(), &copy);
         fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
         assert_eq!(fs::metadata(&copy).unwrap().uid(), 0);
         let ran = who.command(&copy).args([&running.pid().to_string(), "true"]).ran();
