@@ -101,7 +101,7 @@ fn guard(inherited: &Inherited) -> Result<Status, Error> {
 /// clears it (PR_SET_PDEATHSIG(2const)). A terminal must be given back first:
 /// then the signal only wakes us, if we were stopped.
 fn die_with_supervisor(inherited: &Inherited) {
-    die_with_parent(if inherited.terminal.is_some() { Signal::SIGCONT } else { Signal::SIGKILL });
+    die_with_parent(if inherited.terminal.is_some() { libc::SIGCONT } else { libc::SIGKILL });
     if process::has_ended(&inherited.supervisor) {
         seal::exit(125);
     }

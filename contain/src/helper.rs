@@ -25,7 +25,7 @@ pub fn run(
         Forked::Parent(helper) => helper,
         Forked::Child => {
             let become_helper = || -> Result<Infallible, Error> {
-                isolate::process::die_with_parent(Signal::SIGKILL);
+                isolate::process::die_with_parent(libc::SIGKILL);
                 prepare()?;
                 signals.restore();
                 Err(exec::exec(&["/bin/sh".into(), "-c".into(), command.into()], environment))

@@ -12,7 +12,6 @@ use isolate::process::{self, Forked, Status, close_other_fds, die_with_parent, f
 use isolate::reaper::Reaper;
 use isolate::signal::{Blocked, FORWARDED};
 use isolate::supervise::Supervisor;
-use nix::sys::signal::Signal;
 use pseudo::Caller;
 use rustix::fs::{Access, Mode, OFlags, access, fstatfs, open};
 use seal::exec::{self, Environment};
@@ -139,7 +138,7 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     }
     // It only wakes us if we were stopped; that the supervisor is gone shows in
     // its pidfd, and there is something left to do then.
-    die_with_parent(Signal::SIGCONT);
+    die_with_parent(libc::SIGCONT);
     let pty = match (terminal, &inherited.pts) {
         (Some(terminal), Some(pts)) => Some(Pty::open(pts, terminal)?),
         _ => None,
@@ -160,7 +159,7 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     };
     let status = reaper.run(|| {
         // It could clear this, but then we are still its parent in the end.
-        die_with_parent(Signal::SIGKILL);
+        die_with_parent(libc::SIGKILL);
         become_command(inherited, &argv)
     })?;
     inherited.proc.kill_children();

@@ -11,14 +11,24 @@
 //! }
 //! ```
 
+pub mod called;
 pub mod channel;
+pub mod clock;
 pub mod console;
 pub mod container;
+pub mod credentials;
+pub mod fork;
+pub mod getopt;
 pub mod inside;
 pub mod loopback;
+pub mod mounts;
 pub mod namespace;
+pub mod options;
+pub mod outside;
+pub mod persist;
 pub mod process;
 pub mod reaper;
 pub mod signal;
 pub mod supervise;
 mod sys;
+pub mod unshare;

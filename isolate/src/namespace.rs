@@ -31,6 +31,11 @@ pub const TIME: Namespace = Namespace { name: "time", flag: libc::CLONE_NEWTIME 
 pub const ALL: [&Namespace; 8] = [&USER, &CGROUP, &IPC, &UTS, &NET, &PID, &MNT, &TIME];
 
 impl Namespace {
+    /// The option that names it in unshare(1) and nsenter(1).
+    pub fn option(&self) -> &'static str {
+        if self.name == "mnt" { "mount" } else { self.name }
+    }
+
     /// The inode that identifies this namespace of process `pid`, or of this
     /// one if that is `None`.
     pub fn inode(&self, pid: Option<u32>) -> rustix::io::Result<u64> {

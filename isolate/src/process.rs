@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use seal::{Context, Error};
@@ -77,6 +76,12 @@ impl Child {
         self.wait_for(WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG)
     }
 
+    /// Waits until it ends or stops.
+    pub fn next_change(&self) -> rustix::io::Result<Status> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED;
+        self.wait_for(options).map(|status| status.expect("waitid without WNOHANG tells something"))
+    }
+
     fn wait_for(&self, options: WaitIdOptions) -> rustix::io::Result<Option<Status>> {
         loop {
             let changed = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
@@ -139,9 +144,8 @@ pub(crate) fn is_readable(fd: impl AsFd) -> bool {
 
 /// Ends this process with `signal` when its parent ends. The kernel forgets it
 /// at every change of credentials and at the exec of a set-uid program.
-pub fn die_with_parent(signal: Signal) {
-    // Cannot fail for a signal that exists.
-    let _ = nix::sys::prctl::set_pdeathsig(signal);
+pub fn die_with_parent(signal: i32) {
+    sys::set_pdeathsig(signal);
 }
 
 /// Closes every fd but the standard ones, those to be passed on to the command

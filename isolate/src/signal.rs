@@ -12,6 +12,9 @@ use nix::unistd::Pid;
 use rustix::process::{kill_process_group, pidfd_send_signal};
 use seal::{Context, Error};
 
+/// A signal that no process sent (sigaction(2)).
+const SI_KERNEL: i32 = 0x80;
+
 /// What a supervisor passes on to its command.
 pub const FORWARDED: [Signal; 9] = [
     Signal::SIGTERM,
@@ -24,6 +27,23 @@ pub const FORWARDED: [Signal; 9] = [
     Signal::SIGCONT,
     Signal::SIGWINCH,
 ];
+
+/// The number of a signal by its name, with or without SIG, in any case:
+/// `TERM`, `sigterm`, `RTMIN+3`.
+pub fn by_name(name: &str) -> Option<i32> {
+    let name = name.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let realtime = |base: i32, offset: &str| match offset {
+        "" => Some(base),
+        offset => Some(base + offset.strip_prefix('+').unwrap_or(offset).parse::<i32>().ok()?),
+    };
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(offset), _) => realtime(libc::SIGRTMIN(), offset)?,
+        (_, Some(offset)) => realtime(libc::SIGRTMAX(), offset)?,
+        _ => return Some(format!("SIG{name}").parse::<Signal>().ok()? as i32),
+    };
+    (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number).then_some(number)
+}
 
 /// Signals taken out of their asynchronous life: blocked, and read from an fd.
 pub struct Blocked {
@@ -44,8 +64,14 @@ impl Blocked {
 
     /// The next signal that has arrived, if any.
     pub fn next(&self) -> Option<Signal> {
+        self.next_from().map(|(signal, _)| signal)
+    }
+
+    /// Likewise, and whether it was typed at the terminal, which has sent it to
+    /// the whole process group.
+    pub fn next_from(&self) -> Option<(Signal, bool)> {
         let info = self.fd.read_signal().ok()??;
-        Signal::try_from(info.ssi_signo as i32).ok()
+        Some((Signal::try_from(info.ssi_signo as i32).ok()?, info.ssi_code == SI_KERNEL))
     }
 
     /// The mask that this process was started with.
@@ -116,4 +142,21 @@ pub fn send_group(pgid: i32, signal: Signal) {
 /// Stops this process, as a shell's job control expects of a command.
 pub fn stop_self() {
     let _ = nix::sys::signal::kill(Pid::this(), Signal::SIGSTOP);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_name;
+
+    #[test]
+    fn names() {
+        for (name, number) in
+            [("TERM", 15), ("sigkill", 9), ("RTMIN", libc::SIGRTMIN()), ("RTMAX-1", libc::SIGRTMAX() - 1)]
+        {
+            assert_eq!(by_name(name), Some(number), "{name}");
+        }
+        for name in ["15", "", "SIG", "NOSUCH", "RTMIN-1", "RTMAX+1"] {
+            assert_eq!(by_name(name), None, "{name}");
+        }
+    }
 }

@@ -69,3 +69,24 @@ pub fn keep_over_exec(fd: libc::c_int) -> Result<(), Errno> {
     // SAFETY: takes ints.
     Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(|_| ())
 }
+
+/// Ends this process by a signal, if that ends processes.
+pub fn die_by(signal: libc::c_int) {
+    // SAFETY: the default is no handler of ours that could run; the set is
+    // initialized by sigemptyset.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::kill(libc::getpid(), signal);
+    }
+}
+
+/// prctl(PR_SET_PDEATHSIG): this signal, which may be a realtime one, when the
+/// parent ends.
+pub fn set_pdeathsig(signal: libc::c_int) {
+    // SAFETY: takes an int. It fails only for a number that is no signal.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
+}

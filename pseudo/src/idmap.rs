@@ -119,13 +119,13 @@ impl Extent {
     }
 
     /// (uid_t)-1 is no id.
-    fn fits(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         let last = u64::from(u32::MAX);
         u64::from(self.inside) + u64::from(self.count) <= last
             && u64::from(self.outside) + u64::from(self.count) <= last
     }
 
-    fn overlaps(&self, other: &Self) -> bool {
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let meet = |a: u32, b: u32| {
             let (a, b) = (u64::from(a), u64::from(b));
             a < b + u64::from(other.count) && b < a + u64::from(self.count)

@@ -16,6 +16,7 @@ mod maps;
 pub mod passwd;
 mod subid;
 mod sys;
+pub mod wanted;
 
 pub use caller::Caller;
 pub use enter::{become_root, enter};

@@ -12,7 +12,8 @@ use crate::idmap::{Extent, IdMap};
 use crate::subid::{self, Range};
 use crate::{Caller, userns_hint};
 
-/// The uid map and the gid map of a new user namespace.
+/// The uid map and the gid map of a new user namespace; an empty one is left
+/// unwritten.
 #[derive(Clone, Debug)]
 pub struct Maps {
     /// User ids.
@@ -70,10 +71,10 @@ impl Maps {
         if caller.privileged || self.is_own(caller) {
             return self.write_directly(pid, caller.privileged);
         }
-        let mut uid = spawn("newuidmap", pid, &self.uid)?;
+        let uid = spawn("newuidmap", pid, &self.uid)?;
         let gid = spawn("newgidmap", pid, &self.gid);
-        wait("newuidmap", &mut uid)?;
-        wait("newgidmap", &mut gid?)
+        wait("newuidmap", uid)?;
+        wait("newgidmap", gid?)
     }
 
     /// As [`Maps::write`], without helpers. Unless `privileged` over the parent
@@ -83,8 +84,8 @@ impl Maps {
         if !privileged {
             write(pid, "setgroups", "deny")?;
         }
-        write(pid, "uid_map", &lines(&self.uid))?;
-        write(pid, "gid_map", &lines(&self.gid))
+        write_unless_empty(pid, "uid_map", &self.uid)?;
+        write_unless_empty(pid, "gid_map", &self.gid)
     }
 
     /// Whether only the caller's own ids are mapped, which needs no privilege.
@@ -148,6 +149,10 @@ fn checked(text: &OsStr, caller: &Caller, kind: &str, own: u32, have: &IdMap) ->
     Ok(map)
 }
 
+fn write_unless_empty(pid: u32, file: &str, map: &IdMap) -> Result<(), Error> {
+    if map.extents().is_empty() { Ok(()) } else { write(pid, file, &lines(map)) }
+}
+
 fn lines(map: &IdMap) -> String {
     map.extents().iter().map(|e| format!("{} {} {}\n", e.inside, e.outside, e.count)).collect()
 }
@@ -164,9 +169,13 @@ fn helper(program: &str) -> Result<(), Error> {
     seal::memfd::find(program.as_ref()).map(|_| ())
 }
 
-fn spawn(program: &str, pid: u32, map: &IdMap) -> Result<Child, Error> {
+/// `None` where there is nothing to write.
+fn spawn(program: &str, pid: u32, map: &IdMap) -> Result<Option<Child>, Error> {
+    if map.extents().is_empty() {
+        return Ok(None);
+    }
     let numbers = map.extents().iter().flat_map(|e| [e.inside, e.outside, e.count]).map(|number| number.to_string());
-    Command::new(program).arg(pid.to_string()).args(numbers).spawn().map_err(|source| {
+    Command::new(program).arg(pid.to_string()).args(numbers).spawn().map(Some).map_err(|source| {
         let missing = source.raw_os_error() == Some(Errno::ENOENT as i32);
         Error::new(format!("cannot run {program}"))
             .because(source)
@@ -174,7 +183,8 @@ fn spawn(program: &str, pid: u32, map: &IdMap) -> Result<Child, Error> {
     })
 }
 
-fn wait(program: &str, child: &mut Child) -> Result<(), Error> {
+fn wait(program: &str, child: Option<Child>) -> Result<(), Error> {
+    let Some(mut child) = child else { return Ok(()) };
     let status = child.wait().tried(|| format!("cannot wait for {program}"))?;
     if status.success() {
         return Ok(());

@@ -23,7 +23,6 @@ pub fn run(tool: &str, body: impl FnOnce() -> Result<u8, Error>) -> ! {
 /// Parses the arguments of this process. `--help` and `--version` print and
 /// exit with 0; a wrong usage is an error that names the word.
 pub fn parse(command: Command) -> Result<ArgMatches, Error> {
-    let name = command.get_name().to_owned();
     command.disable_help_subcommand(true).try_get_matches().map_err(|error| {
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             let shown = write!(std::io::stdout(), "{error}").is_ok();
@@ -35,8 +34,7 @@ pub fn parse(command: Command) -> Result<ArgMatches, Error> {
         };
         let text = error.to_string();
         let said: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-        Error::new(said.join(" ").trim_start_matches("error: ").to_owned())
-            .hint(suggested.unwrap_or_else(|| format!("{name} --help lists the options")))
+        Error::usage(said.join(" ").trim_start_matches("error: ")).maybe_hint(suggested)
     })
 }
 

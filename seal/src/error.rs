@@ -12,12 +12,23 @@ pub struct Error {
     source: Option<io::Error>,
     hint: Option<String>,
     status: u8,
+    usage: bool,
 }
 
 impl Error {
     /// The tool itself failed: exit status 125.
     pub fn new(tried: impl Into<String>) -> Self {
-        Self { tried: tried.into(), source: None, hint: None, status: 125 }
+        Self { tried: tried.into(), source: None, hint: None, status: 125, usage: false }
+    }
+
+    /// The tool was not called as its `--help` says.
+    pub fn usage(tried: impl Into<String>) -> Self {
+        Self { usage: true, ..Self::new(tried) }
+    }
+
+    /// The same failure, told otherwise.
+    pub fn told(self, tried: impl Into<String>) -> Self {
+        Self { tried: tried.into(), ..self }
     }
 
     /// Adds the kernel's reason.
@@ -49,6 +60,11 @@ impl Error {
         self.status
     }
 
+    /// Whether the tool was not called as its `--help` says.
+    pub fn is_usage(&self) -> bool {
+        self.usage
+    }
+
     /// The kernel's reason as an errno, 0 if there is none.
     pub fn errno(&self) -> i32 {
         self.source.as_ref().and_then(io::Error::raw_os_error).unwrap_or(0)
@@ -71,8 +87,10 @@ impl Error {
     /// The lines that go to stderr, each with the tool's name before it.
     pub fn render(&self, tool: &str) -> String {
         let mut text = format!("{tool}: {self}\n");
-        if let Some(hint) = &self.hint {
-            text += &format!("{tool}: hint: {hint}\n");
+        match &self.hint {
+            Some(hint) => text += &format!("{tool}: hint: {hint}\n"),
+            None if self.usage => text += &format!("{tool}: hint: {tool} --help lists the options\n"),
+            None => {}
         }
         text
     }

@@ -54,14 +54,25 @@ impl Environment {
 ///
 /// Returns only on failure: status 127 if it was not found, 126 if it was.
 pub fn exec(argv: &[OsString], environment: &Environment) -> Error {
-    match become_command(argv, environment) {
+    match argv.first() {
+        Some(name) => exec_as(name, argv, environment),
+        None => Error::new("no command"),
+    }
+}
+
+/// As [`exec`], where the program is not what its first argument says.
+pub fn exec_as(program: &OsStr, argv: &[OsString], environment: &Environment) -> Error {
+    match become_command(program, argv, environment) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-fn become_command(argv: &[OsString], environment: &Environment) -> Result<std::convert::Infallible, Error> {
-    let name = argv.first().ok_or_else(|| Error::new("no command"))?;
+fn become_command(
+    name: &OsStr,
+    argv: &[OsString],
+    environment: &Environment,
+) -> Result<std::convert::Infallible, Error> {
     let path = find(name, environment.get("PATH"))?;
     let argv = cstrings(argv)?;
     sys::restore_dispositions();

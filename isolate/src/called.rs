@@ -1,0 +1,111 @@
+//! By which name a tool was called: its own, or the one of util-linux that it
+//! stands in for, whose exit statuses and forms of message it then keeps.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use seal::exec::{self, Environment};
+use seal::{Error, cli};
+
+use crate::getopt::{self, Opt};
+use crate::process::Status;
+use crate::sys;
+
+/// The name and what goes with it.
+pub struct Called {
+    /// The last part of argv[0] where that is the util-linux name, else the tool's own.
+    pub name: &'static str,
+    /// Whether it is the name of util-linux.
+    pub theirs: bool,
+    argv0: OsString,
+}
+
+/// Runs a tool that is called `own` or `theirs`; never returns.
+pub fn run(own: &'static str, theirs: &'static str, body: impl FnOnce(&Called) -> Result<u8, Error>) -> ! {
+    let argv0 = std::env::args_os().next().unwrap_or_default();
+    let theirs = Some(theirs).filter(|&name| Path::new(&argv0).file_name() == Some(OsStr::new(name)));
+    let called = Called { name: theirs.unwrap_or(own), theirs: theirs.is_some(), argv0 };
+    match body(&called) {
+        Err(error) if called.theirs => {
+            // Nothing is left to tell anyone if stderr is gone.
+            let _ = std::io::stderr().write_all(&called.render(&error));
+            // 125 is a status that they do not have.
+            seal::exit(if error.exit_status() == 125 { 1 } else { error.exit_status() })
+        }
+        result => cli::run(own, || result),
+    }
+}
+
+impl Called {
+    fn render(&self, error: &Error) -> Vec<u8> {
+        if !error.is_usage() {
+            return error.render(self.name).into_bytes();
+        }
+        let rest = format!(": {error}\nTry '{} --help' for more information.\n", self.name);
+        [self.argv0.as_bytes(), rest.as_bytes()].concat()
+    }
+
+    /// Prints the help and exits.
+    pub fn help(&self, about: &str, usage: &str, table: &[&[Opt]]) -> ! {
+        let usage = self.usage(usage, "\n       ");
+        print(&format!("{about}\n\nUsage: {usage}\n\nOptions:\n{}", getopt::help(table)))
+    }
+
+    /// Prints the man page and exits.
+    pub fn man(&self, about: &str, usage: &str, table: &[&[Opt]]) -> ! {
+        print(&getopt::man(self.name, about, &self.usage(usage, "\n"), table))
+    }
+
+    fn usage(&self, usage: &str, separator: &str) -> String {
+        usage.lines().map(|line| format!("{} {line}", self.name)).collect::<Vec<_>>().join(separator)
+    }
+
+    /// Prints the version and exits.
+    pub fn version(&self) -> ! {
+        print(&format!(
+            "{} {}{}\n",
+            self.name,
+            if self.theirs { "from nstools " } else { "" },
+            env!("CARGO_PKG_VERSION")
+        ))
+    }
+
+    /// Becomes `command`, by default the user's shell: a login shell under the
+    /// name of util-linux. Returns only on failure.
+    pub fn exec(&self, command: &[OsString], environment: &Environment) -> Error {
+        if let Some(name) = command.first() {
+            let error = exec::exec(command, environment);
+            return if self.theirs { error.told(format!("failed to execute {}", name.display())) } else { error };
+        }
+        let mut shell = environment.get("SHELL").filter(|shell| !shell.is_empty()).map(OsStr::to_owned);
+        if !self.theirs {
+            return exec::exec(&[shell.unwrap_or_else(|| "/bin/sh".into())], environment);
+        }
+        shell = shell.or_else(|| {
+            let entry = pseudo::passwd::by_uid(Path::new("/etc/passwd"), rustix::process::getuid().as_raw());
+            entry.map(|entry| entry.shell.into()).filter(|shell: &OsString| !shell.is_empty())
+        });
+        let shell = shell.unwrap_or_else(|| "/bin/sh".into());
+        let mut argv0 = OsString::from("-");
+        argv0.push(Path::new(&shell).file_name().unwrap_or(&shell));
+        exec::exec_as(&shell, &[argv0], environment).told(format!("failed to execute {}", shell.display()))
+    }
+
+    /// Ends as a child has: under the name of util-linux by the same signal,
+    /// else with the status that says so.
+    pub fn end_as(&self, status: Status) -> u8 {
+        if let (Status::Killed(signal), true) = (status, self.theirs) {
+            // Without a second core dump.
+            let _ = nix::sys::prctl::set_dumpable(false);
+            sys::die_by(signal);
+        }
+        status.code()
+    }
+}
+
+fn print(text: &str) -> ! {
+    let shown = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+    seal::exit(if shown.is_ok() { 0 } else { 125 })
+}
