@@ -5,23 +5,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use isolate::channel::{Channel, Message};
-use isolate::console::{Pty, Terminal, take_stdio};
-use isolate::inside;
+use isolate::console::{Pty, Terminal, Wanted, take_stdio};
 use isolate::namespace::Namespace;
 use isolate::process::{self, Forked, Status, close_other_fds, die_with_parent, fork};
 use isolate::reaper::Reaper;
 use isolate::signal::{Blocked, FORWARDED};
 use isolate::supervise::Supervisor;
+use isolate::{credentials, inside};
 use pseudo::Caller;
 use rustix::fs::{Access, Mode, OFlags, access, fstatfs, open};
 use seal::exec::{self, Environment};
 use seal::memfd::Sealed;
 use seal::{Context, Error};
 
+use crate::join::undumpable;
 use crate::options::Options;
 use crate::remains::HostProc;
 use crate::target::Target;
-use crate::{carry, cgroup, list};
+use crate::{carry, cgroup, follow, join};
 
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
@@ -35,6 +36,9 @@ struct Inherited<'a> {
     /// Where the console's pty comes from.
     pts: Option<OwnedFd>,
     cgroups: Vec<OwnedFd>,
+    /// The working directory, where it is named from outside.
+    wd: Option<OwnedFd>,
+    environment: Environment,
     proc: HostProc,
     carried: Option<Sealed>,
     target: Target,
@@ -43,10 +47,9 @@ struct Inherited<'a> {
 }
 
 /// Runs a command in the target and gives its exit status, 128+N if signal N
-/// killed it; or lists the containers that run.
-pub fn run(options: Options) -> Result<u8, Error> {
-    let Some(target) = options.target.as_deref().filter(|_| !options.list) else { return list::run(options.json) };
-    let target = Target::find(target)?;
+/// killed it.
+pub fn run(options: &Options) -> Result<u8, Error> {
+    let target = Target::find(options.target.as_deref().unwrap_or_default())?;
     // A PID namespace is joined by one's children; without privilege only from
     // the user namespace above it.
     let privileged = Caller::current()?.privileged;
@@ -57,22 +60,27 @@ pub fn run(options: Options) -> Result<u8, Error> {
     };
     let (first, rest) = target.namespaces.iter().copied().partition::<Vec<_>, _>(is_first);
     let carried = if options.carry { Some(carry::seal(&options.command[0])?) } else { None };
-    let terminal = Terminal::wanted(options.console)?;
+    let terminal = Terminal::wanted(options.console.unwrap_or(Wanted::Auto))?;
     let signals = Blocked::new(FORWARDED)?;
     let (channel, theirs) = Channel::pair()?;
     let inherited = Inherited {
-        options: &options,
+        options,
         channel: theirs,
         supervisor: process::own_pidfd().tried(|| "cannot open a pidfd of the supervisor")?,
         signals: &signals,
         terminal: terminal.as_ref(),
         pts: terminal.as_ref().map(|_| pts(&target)).transpose()?,
-        cgroups: if options.cgroup { cgroup::open_procs(target.pid)? } else { Vec::new() },
+        cgroups: if options.no_cgroup { Vec::new() } else { cgroup::open_procs(target.pid)? },
+        wd: options.wd.as_ref().map(|dir| join::open_dir(dir, "cwd", Some(&target.dir))).transpose()?,
+        environment: if options.environment { follow::environment(&target.dir)? } else { Environment::inherited() },
         proc: HostProc::open()?,
         carried,
         target,
         rest,
     };
+    if options.context {
+        follow::context(&inherited.target.dir)?;
+    }
     // From its fork on the reaper is to be seen in the container, where nobody
     // may look into it (CVE-2016-9962).
     undumpable()?;
@@ -92,10 +100,6 @@ pub fn run(options: Options) -> Result<u8, Error> {
     // The command is an ordinary process of the container, and minds signals as such.
     let status = Supervisor::new(reaper, channel, &signals, terminal.as_ref()).run(&mut |_, _, _| Ok(None))?;
     Ok(status.code())
-}
-
-fn undumpable() -> Result<(), Error> {
-    nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")
 }
 
 /// The devpts of the target, or of the host if it has none. What is there is
@@ -128,7 +132,7 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     };
     inherited.target.join(&inherited.rest)?;
     inherited.target.enter_root()?;
-    if inherited.target.has_other_root {
+    if inherited.target.has_other_root && !options.preserve {
         pseudo::become_root(true)?;
     }
     // Each change of credentials has set this to fs.suid_dumpable.
@@ -150,18 +154,17 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
     process::leave_session_keyring()?;
     take_stdio(slave.as_ref())?;
     drop(slave);
-    inside::enter_cwd(&options.cwd)?;
+    match &inherited.wd {
+        Some(wd) => rustix::process::fchdir(wd).tried(|| "cannot change to the working directory")?,
+        None => inside::enter_cwd(options.cwd.as_deref().unwrap_or(Path::new("/")))?,
+    }
     let reaper = Reaper {
         channel,
         signals: inherited.signals,
         console: terminal.is_some(),
         supervisor: Some(inherited.supervisor.as_fd()),
     };
-    let status = reaper.run(|| {
-        // It could clear this, but then we are still its parent in the end.
-        die_with_parent(libc::SIGKILL);
-        become_command(inherited, &argv)
-    })?;
+    let status = reaper.run(|| become_command(inherited, &argv))?;
     inherited.proc.kill_children();
     if status.is_none() {
         terminal.iter().for_each(|terminal| terminal.restore_if_raw());
@@ -171,7 +174,12 @@ fn reap(inherited: &Inherited) -> Result<Status, Error> {
 }
 
 fn become_command(inherited: &Inherited, argv: &[OsString]) -> Error {
-    let environment = Environment::inherited();
+    if let Err(error) = become_user(inherited) {
+        return error;
+    }
+    // It could clear this, but then we are still its parent in the end.
+    die_with_parent(libc::SIGKILL);
+    let environment = &inherited.environment;
     let channel = inherited.channel.as_fd();
     let carried = inherited.carried.as_ref();
     let sealed = carried.map(Sealed::fd);
@@ -180,9 +188,18 @@ fn become_command(inherited: &Inherited, argv: &[OsString]) -> Error {
         return error;
     }
     match carried {
-        Some(program) => program.exec_with(argv, &environment),
-        None => exec::exec(argv, &environment),
+        Some(program) => program.exec_with(argv, environment),
+        None => exec::exec(argv, environment),
     }
+}
+
+/// The reaper stays root of the container, so that it can end what it reaps.
+fn become_user(inherited: &Inherited) -> Result<(), Error> {
+    let Inherited { options, target, .. } = inherited;
+    let (uid, gid) = follow::ids(options, Some(&target.dir), None)?;
+    // Where they cannot be dropped, they could not outside either.
+    credentials::set(uid, gid, true, options.keep_caps)?;
+    if options.keep_caps { credentials::keep_capabilities() } else { Ok(()) }
 }
 
 /// The login shell of the container's uid 0.

@@ -5,9 +5,11 @@
 //! never execs; it has the command as its own child and takes with it whatever
 //! that leaves behind.
 //!
+//! Where single namespaces are named, it enters those alone and becomes the
+//! command, as nsenter(1) does.
+//!
 //! ```no_run
-//! let options = inject::options::parse().unwrap();
-//! std::process::exit(inject::run(options).unwrap().into());
+//! isolate::called::run("inject", "nsenter", |called| inject::run(inject::options::parse(called)?, called));
 //! ```
 
 #![forbid(unsafe_code)]
@@ -15,9 +17,24 @@
 mod carry;
 mod cgroup;
 mod enter;
+mod follow;
+mod join;
 mod list;
 pub mod options;
 mod remains;
 mod target;
 
-pub use enter::run;
+use isolate::called::Called;
+use seal::Error;
+
+/// Does what was asked for; gives the exit status if it does not become the command.
+pub fn run(options: options::Options, called: &Called) -> Result<u8, Error> {
+    if options.list {
+        return list::run(options.json);
+    }
+    if called.theirs || options.names_namespaces() {
+        return join::run(&options, called);
+    }
+    seal::own::ensure_sealed()?;
+    enter::run(&options)
+}

@@ -1,14 +1,15 @@
-//! `inject [OPTION]... PID[:INODE] [OPTION]... [CMD [ARG]...]`
+//! `inject [OPTION]... PID[:INODE] [OPTION]... [CMD [ARG]...]`. Called `nsenter`
+//! it is that.
 #![no_main]
 
-use seal::{Error, cli, own};
+use isolate::called;
+use seal::Error;
 
-seal::main!(cli::run("inject", || {
+seal::main!(called::run("inject", "nsenter", |called| {
     if rustix::process::getuid() != rustix::process::geteuid()
         || rustix::process::getgid() != rustix::process::getegid()
     {
         return Err(Error::new("will not run set-uid or set-gid").hint("chmod ug-s the program"));
     }
-    own::ensure_sealed()?;
-    inject::run(inject::options::parse()?)
+    inject::run(inject::options::parse(called)?, called)
 }));

@@ -1,90 +1,284 @@
-//! The options of `inject`.
+//! The options of `inject`: its own, and those of nsenter(1).
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use isolate::called::Called;
 use isolate::console::Wanted;
+use isolate::fork::Ties;
+use isolate::getopt::{Argument, Opt, Parser};
+use isolate::namespace::{self, Namespace};
+use isolate::{options, signal};
 use seal::{Error, cli};
 
+use Argument::{No, Optional, Required};
+
+const ABOUT: &str = "Run a command in the container that PID supervises, or in namespaces of process PID";
+const USAGE: &str = "[OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n--list [--json]";
+const THEIR_USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
+
+/// Those of nsenter(1), in the order in which it has them.
+const OPTIONS: &[Opt] = &[
+    Opt::new('a', "all", No, "Enter all namespaces of the process").docs(
+        "But the user namespace if it is your own; as an ordinary user none that you share with it, which the \
+         kernel would refuse.",
+    ),
+    Opt::new('h', "help", No, "Show this help"),
+    Opt::new('V', "version", No, "Show the version"),
+    Opt::new('t', "target", Required("PID[:INODE]"), "The process, in place of the operand").docs(
+        "INODE, of its pidfd, tells it from a later process of the same PID. The last --target counts. Without a \
+         namespace, the command runs all the same, as with util-linux before 2.41.",
+    ),
+    Opt::new('m', "mount", Optional("FILE"), "Enter its mount namespace, or that of FILE").docs(
+        "FILE, here and below, may be :ID, the namespace with this number (Linux 6.18); a = before the FILE of \
+         the short form is left out.",
+    ),
+    Opt::new('u', "uts", Optional("FILE"), "Enter the UTS namespace"),
+    Opt::new('i', "ipc", Optional("FILE"), "Enter the IPC namespace"),
+    Opt::new('n', "net", Optional("FILE"), "Enter the network namespace"),
+    Opt::new('p', "pid", Optional("FILE"), "Enter the PID namespace, in a child"),
+    Opt::new('U', "user", Optional("FILE"), "Enter the user namespace, as its root")
+        .docs("It comes first where that gives the right to enter the others, else last."),
+    Opt::new('C', "cgroup", Optional("FILE"), "Enter the cgroup namespace"),
+    Opt::new('T', "time", Optional("FILE"), "Enter the time namespace"),
+    Opt::new('S', "setuid", Required("UID|follow"), "Run CMD with this user id, or that of the process"),
+    Opt::new('G', "setgid", Required("GID|follow"), "Run CMD with this group id and no other"),
+    Opt::new('r', "root", Optional("DIR"), "Change the root to that of the process, or to DIR of the host"),
+    Opt::new('w', "wd", Optional("DIR"), "Start in its working directory, or in DIR of the host"),
+    Opt::new('W', "wdns", Required("DIR"), "Start in DIR of the new root")
+        .docs("DIR may be the next word, as in util-linux 2.38; later ones would run that as the command."),
+    Opt::new('F', "no-fork", No, "Do not fork to enter a PID namespace"),
+    Opt::new(' ', "preserve-credentials", No, "Leave user and group ids as they are"),
+    Opt::new('Z', "follow-context", No, "Take the SELinux context of the process, where there is SELinux"),
+    Opt::newer(' ', "keep-caps", No, "Let CMD have the capabilities in the user namespace"),
+    Opt::newer('c', "join-cgroup", No, "Join the cgroups of the process, of version 1 and 2"),
+    Opt::newer('e', "env", No, "Replace the environment by that of the process"),
+    Opt::newer('N', "net-socket", Required("FD"), "Enter the network namespace of this socket of the process"),
+    Opt::newer(' ', "user-parent", No, "Enter the user namespace that owns the first of those given")
+        .docs("Of a user namespace, its parent. It works with FILE, too."),
+    Opt::newer(' ', "kill-child", Optional("SIGNAL"), "Send CMD a signal [KILL] when its parent ends")
+        .docs("CMD is then a child without --pid, too. Likewise with --forward-signals."),
+    Opt::newer(' ', "forward-signals", No, "Pass the signals that would end the parent on to CMD"),
+];
+
+/// Those that nsenter(1) has not.
+const OWN: &[Opt] = &[
+    Opt::new(' ', "carry", No, "CMD is a static program of the host, run where no file of it exists"),
+    Opt::new(' ', "cwd", Required("DIR"), "Working directory in the container [default: /]"),
+    Opt::new(' ', "no-cgroup", No, "Stay in the caller's cgroups, outside of the container's limits"),
+    Opt::new(' ', "console", No, "Give CMD a terminal of its own even in a pipeline"),
+    Opt::new(' ', "no-console", No, "Pass stdin, stdout and stderr through untouched"),
+    Opt::new(' ', "pass-fd", Required("FD"), "Leave this fd open for CMD"),
+    Opt::new(' ', "list", No, "Show the containers that run"),
+    Opt::new(' ', "json", No, "With --list, as JSON"),
+    Opt::new(' ', "man", No, "Show the man page, for man -l -"),
+];
+
 /// What was asked for.
+#[derive(Default)]
 pub struct Options {
     /// PID or PID:INODE; none with `--list`.
     pub(crate) target: Option<OsString>,
     pub(crate) command: Vec<OsString>,
     pub(crate) carry: bool,
-    pub(crate) cgroup: bool,
-    pub(crate) cwd: PathBuf,
-    pub(crate) console: Wanted,
+    pub(crate) no_cgroup: bool,
+    pub(crate) console: Option<Wanted>,
     pub(crate) pass_fds: Vec<i32>,
     pub(crate) list: bool,
     pub(crate) json: bool,
+    pub(crate) all: bool,
+    /// CLONE_NEW* flags of what is entered of the target.
+    pub(crate) namespaces: u64,
+    pub(crate) files: Vec<(&'static Namespace, File)>,
+    pub(crate) socket: Option<i32>,
+    pub(crate) user_parent: bool,
+    pub(crate) uid: Option<Id>,
+    pub(crate) gid: Option<Id>,
+    pub(crate) preserve: bool,
+    pub(crate) keep_caps: bool,
+    pub(crate) root: Option<Dir>,
+    pub(crate) wd: Option<Dir>,
+    /// In the new root.
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) no_fork: bool,
+    pub(crate) ties: Ties,
+    pub(crate) context: bool,
+    pub(crate) join_cgroup: bool,
+    pub(crate) environment: bool,
 }
 
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+/// A namespace that is not the target's.
+pub(crate) enum File {
+    Path(PathBuf),
+    Id(u64),
 }
 
-fn command() -> Command {
-    Command::new("inject")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Run a command in the container that PID supervises, or in the namespaces of process PID")
-        .override_usage("inject [OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n       inject --list [--json]")
-        .args([
-            flag("carry", "CMD is a static program of the host, run where no file of it exists"),
-            Arg::new("cwd")
-                .long("cwd")
-                .value_name("DIR")
-                .value_parser(value_parser!(PathBuf))
-                .default_value("/")
-                .hide_default_value(true)
-                .help("Working directory [default: /]"),
-            flag("no-cgroup", "Stay in the caller's cgroups, outside of the container's limits"),
-            flag("console", "Give CMD a terminal of its own even in a pipeline").overrides_with("no-console"),
-            flag("no-console", "Pass stdin, stdout and stderr through untouched").overrides_with("console"),
-            Arg::new("pass-fd")
-                .long("pass-fd")
-                .value_name("FD")
-                .value_parser(value_parser!(i32).range(0..))
-                .action(ArgAction::Append)
-                .help("Leave this fd open for CMD"),
-            flag("list", "Show the containers that run"),
-            flag("json", "With --list, as JSON").requires("list"),
-        ])
-        .arg(
-            Arg::new("pid")
-                .value_name("PID[:INODE]")
-                .required_unless_present("list")
-                .conflicts_with("list")
-                .value_parser(value_parser!(OsString))
-                .help("A process; INODE of its pidfd tells it from a later one"),
-        )
-        .arg(cli::command_arg().help("The command [default: the login shell of uid 0 there, else /bin/sh]"))
+/// A user or group id.
+#[derive(Clone, Copy)]
+pub(crate) enum Id {
+    Number(u32),
+    /// That of the target.
+    Follow,
+}
+
+/// A directory.
+pub(crate) enum Dir {
+    /// That of the target.
+    Its,
+    /// One of the host.
+    Path(PathBuf),
 }
 
 /// Parses the arguments of this process.
-pub fn parse() -> Result<Options, Error> {
-    let mut matches = cli::parse(command())?;
-    let command = cli::command_words(&matches);
-    let carry = matches.get_flag("carry");
-    if carry && command.is_empty() {
-        return Err(Error::new("--carry needs the program to carry"));
+pub fn parse(called: &Called) -> Result<Options, Error> {
+    let (tables, usage): (&[&[Opt]], _) =
+        if called.theirs { (&[OPTIONS], THEIR_USAGE) } else { (&[OPTIONS, OWN], USAGE) };
+    let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
+    let mut options = Options::default();
+    loop {
+        while let Some((option, argument)) = parser.option()? {
+            match option.long {
+                "help" => called.help(ABOUT, usage, tables),
+                "man" => called.man(ABOUT, usage, tables),
+                "version" => called.version(),
+                name => options.set(name, argument)?,
+            }
+        }
+        if called.theirs || options.list || options.target.is_some() || !options.needs_target() {
+            break;
+        }
+        options.target = parser.operand();
+        if options.target.is_none() {
+            return Err(Error::usage("PID is missing"));
+        }
     }
-    let cwd: PathBuf = matches.remove_one("cwd").expect("it has a default");
-    if !cwd.is_absolute() {
-        return Err(Error::new(format!("--cwd {cwd:?} is not absolute")));
+    options.command = parser.rest();
+    options.check()?;
+    Ok(options)
+}
+
+impl Options {
+    fn set(&mut self, name: &str, argument: Option<OsString>) -> Result<(), Error> {
+        if let Some(namespace) = namespace::ALL.iter().find(|namespace| namespace.option() == name) {
+            return self.add(namespace, argument);
+        }
+        let dir = |argument: Option<OsString>| Some(argument.map_or(Dir::Its, |path| Dir::Path(path.into())));
+        let value = argument.clone().unwrap_or_default();
+        let invalid = |why: &str| Error::new(format!("--{name} {value:?} {why}"));
+        let id = || match options::number(&value) {
+            Some(id) => Ok(Some(Id::Number(id))),
+            None if value == "follow" => Ok(Some(Id::Follow)),
+            None => Err(invalid("is no id and not follow")),
+        };
+        let fd = || {
+            let number = value.to_str().and_then(|text| text.parse().ok());
+            number.filter(|&fd: &i32| fd >= 0).ok_or_else(|| invalid("is no fd"))
+        };
+        match name {
+            "all" => self.all = true,
+            "target" => self.target = argument,
+            "setuid" => self.uid = id()?,
+            "setgid" => self.gid = id()?,
+            "root" => self.root = dir(argument),
+            "wd" => self.wd = dir(argument),
+            "wdns" => self.cwd = Some(value.into()),
+            "no-fork" => self.no_fork = true,
+            "preserve-credentials" => self.preserve = true,
+            "follow-context" => self.context = true,
+            "keep-caps" => self.keep_caps = true,
+            "join-cgroup" => self.join_cgroup = true,
+            "env" => self.environment = true,
+            "net-socket" => self.socket = Some(fd()?),
+            "user-parent" => self.user_parent = true,
+            "kill-child" => {
+                let signal = argument.as_ref().map(|_| value.to_str().and_then(signal::by_name));
+                let signal = signal.unwrap_or(Some(libc::SIGKILL));
+                self.ties.kill_child = Some(signal.ok_or_else(|| invalid("is no name of a signal"))?);
+            }
+            "forward-signals" => self.ties.forward = true,
+            "carry" => self.carry = true,
+            "cwd" if !PathBuf::from(&value).is_absolute() => return Err(invalid("is not absolute")),
+            "cwd" => self.cwd = Some(value.into()),
+            "no-cgroup" => self.no_cgroup = true,
+            "console" => self.console = Some(Wanted::Always),
+            "no-console" => self.console = Some(Wanted::Never),
+            "pass-fd" => self.pass_fds.extend(cli::open_fds(vec![fd()?], name)?),
+            "list" => self.list = true,
+            "json" => self.json = true,
+            other => unreachable!("--{other} is in the table alone"),
+        }
+        Ok(())
     }
-    let console = Wanted::from_flags(matches.get_flag("console"), matches.get_flag("no-console"));
-    let pass_fds: Vec<i32> = matches.remove_many("pass-fd").into_iter().flatten().collect();
-    Ok(Options {
-        target: matches.remove_one("pid"),
-        command,
-        carry,
-        cgroup: !matches.get_flag("no-cgroup"),
-        cwd,
-        console,
-        pass_fds: cli::open_fds(pass_fds, "pass-fd")?,
-        list: matches.get_flag("list"),
-        json: matches.get_flag("json"),
-    })
+
+    fn add(&mut self, namespace: &'static Namespace, file: Option<OsString>) -> Result<(), Error> {
+        // The last one given counts.
+        self.namespaces &= !namespace.flag;
+        self.files.retain(|(other, _)| other.flag != namespace.flag);
+        let Some(file) = file else {
+            self.namespaces |= namespace.flag;
+            return Ok(());
+        };
+        let bytes = file.into_vec();
+        let bytes = bytes.strip_prefix(b"=").unwrap_or(&bytes);
+        let file = match bytes.strip_prefix(b":") {
+            Some(id) => {
+                let number = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+                let shown = String::from_utf8_lossy(id);
+                let bad = || Error::new(format!("--{} \":{shown}\": no number of a namespace", namespace.option()));
+                File::Id(number.ok_or_else(bad)?)
+            }
+            None => File::Path(OsString::from_vec(bytes.to_vec()).into()),
+        };
+        self.files.push((namespace, file));
+        Ok(())
+    }
+
+    /// Whether exactly the namespaces that are named are to be entered, as
+    /// nsenter does it; else all that a container is.
+    pub(crate) fn names_namespaces(&self) -> bool {
+        self.all
+            || self.namespaces != 0
+            || !self.files.is_empty()
+            || self.socket.is_some()
+            || self.user_parent
+            || self.root.is_some()
+            || self.no_fork
+    }
+
+    /// What is named only by FILE needs no PID.
+    fn needs_target(&self) -> bool {
+        let follow = [self.uid, self.gid].iter().any(|id| matches!(id, Some(Id::Follow)));
+        let dirs = [&self.root, &self.wd].iter().any(|dir| matches!(dir, Some(Dir::Its)));
+        let of_process = self.all || self.namespaces != 0 || self.socket.is_some();
+        let more = self.context || self.join_cgroup || self.environment;
+        !self.names_namespaces() || of_process || follow || dirs || more
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.json && !self.list {
+            return Err(Error::usage("--json needs --list"));
+        }
+        if self.list && !self.command.is_empty() {
+            return Err(Error::usage(format!("--list takes no operand {:?}", self.command[0])));
+        }
+        if self.carry && self.command.is_empty() {
+            return Err(Error::new("--carry needs the program to carry"));
+        }
+        if self.wd.is_some() && self.cwd.is_some() {
+            return Err(Error::new("--wd and --wdns exclude each other"));
+        }
+        let tied = self.ties.kill_child.is_some() || self.ties.forward;
+        if self.no_fork && tied {
+            return Err(Error::new("--no-fork leaves no parent for --kill-child or --forward-signals"));
+        }
+        let container = self.carry || self.no_cgroup || self.console.is_some() || !self.pass_fds.is_empty();
+        if self.names_namespaces() && container {
+            return Err(Error::new(
+                "--carry, --no-cgroup, --console, --no-console and --pass-fd are for a whole container: \
+                 name no namespaces, no --root and no --no-fork",
+            ));
+        }
+        Ok(())
+    }
 }

@@ -10,7 +10,7 @@ use isolate::namespace::{self, Namespace};
 use isolate::{inside, process};
 use nix::sched::{CloneFlags, setns};
 use pseudo::IdMap;
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstat, fstatfs, open, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstat, fstatfs, open, openat, statx};
 use rustix::process::{chroot, fchdir};
 use seal::{Context, Error};
 
@@ -23,6 +23,8 @@ pub struct Target {
     /// Its PID.
     pub pid: i32,
     pub pidfd: OwnedFd,
+    /// Its directory in /proc.
+    pub dir: OwnedFd,
     /// Its root.
     pub root: OwnedFd,
     /// The namespaces that it does not share with us.
@@ -31,34 +33,69 @@ pub struct Target {
     pub has_other_root: bool,
 }
 
+/// A process as it was named.
+pub struct Named {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+impl Named {
+    /// Parses `PID` or `PID:INODE`; fails where that process is gone.
+    pub fn parse(text: &OsStr) -> Result<Self, Error> {
+        let bad = || Error::new(format!("{text:?} is no PID"));
+        let text = text.to_str().ok_or_else(bad)?;
+        let (pid, inode) = text.split_once(':').map_or((text, None), |(pid, inode)| (pid, Some(inode)));
+        let pid = pid.parse().ok().filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
+        let pidfd = process::pidfd(pid).map_err(|_| gone(pid))?;
+        if let Some(inode) = inode {
+            is_incarnation(&pidfd, pid, inode.parse().map_err(|_| bad())?)?;
+        }
+        Ok(Self { pid, pidfd })
+    }
+
+    /// The processes that may stand for what was named: of a container its
+    /// init, whose child it is if that is a reaper, which lets nobody look into it.
+    pub fn candidates(&self) -> Result<Vec<i32>, Error> {
+        match container::supervised_by(self.pid) {
+            Ok(Some(Container { init, .. })) => Ok(with_children(init)),
+            Ok(None) => Ok(vec![self.pid]),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(not_yours(self.pid)),
+            Err(_) => Err(gone(self.pid)),
+        }
+    }
+
+    /// Why nothing of it could be opened.
+    pub fn refused(&self, error: Error) -> Error {
+        match error.errno() {
+            libc::EACCES | libc::EPERM => not_yours(self.pid),
+            libc::ENOENT | libc::ESRCH => gone(self.pid),
+            _ => error,
+        }
+    }
+}
+
+fn gone(pid: i32) -> Error {
+    Error::new(format!("there is no process {pid}"))
+}
+
 impl Target {
     /// Finds what `text` names: `PID` or `PID:INODE`.
     ///
     /// Fails with an error that tells a process that is gone from one that is
     /// another's and from one that is in no container.
     pub fn find(text: &OsStr) -> Result<Self, Error> {
-        let bad = || Error::new(format!("{text:?} is no PID")).hint("inject --list shows the containers that run");
-        let text = text.to_str().ok_or_else(bad)?;
-        let (pid, inode) = text.split_once(':').map_or((text, None), |(pid, inode)| (pid, Some(inode)));
-        let pid = pid.parse().ok().filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
-        let gone =
-            || Error::new(format!("there is no process {pid}")).hint("inject --list shows the containers that run");
-        let named = process::pidfd(pid).map_err(|_| gone())?;
-        if let Some(inode) = inode {
-            is_incarnation(&named, pid, inode.parse().map_err(|_| bad())?)?;
-        }
-        let candidates = match container::supervised_by(pid) {
-            Ok(Some(Container { init, .. })) => with_children(init),
-            Ok(None) => vec![pid],
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(not_yours(pid)),
-            Err(_) => return Err(gone()),
-        };
-        // A reaper as init lets nobody look into it; its child does.
+        let list = |error: Error| error.or_hint("inject --list shows the containers that run");
+        let named = Named::parse(text).map_err(list)?;
+        let pid = named.pid;
+        let gone = || list(gone(pid));
+        let candidates = named.candidates().map_err(list)?;
         let mut refused = None;
         for candidate in candidates {
             match Self::open(candidate) {
                 // What was read was of the process that was named only if that still runs.
-                Ok(target) if process::has_ended(&named) || process::has_ended(&target.pidfd) => return Err(gone()),
+                Ok(target) if process::has_ended(&named.pidfd) || process::has_ended(&target.pidfd) => {
+                    return Err(gone());
+                }
                 Ok(target) if target.is_elsewhere() => return Ok(target),
                 Ok(_) => {
                     refused = Some(Error::new(format!(
@@ -68,12 +105,7 @@ impl Target {
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
-        Err(match refused {
-            Some(error) if matches!(error.errno(), libc::EACCES | libc::EPERM) => not_yours(pid),
-            Some(error) if matches!(error.errno(), libc::ENOENT | libc::ESRCH) => gone(),
-            Some(error) => error,
-            None => gone(),
-        })
+        Err(refused.map_or_else(gone, |error| list(named.refused(error))))
     }
 
     fn open(pid: i32) -> Result<Self, Error> {
@@ -85,12 +117,13 @@ impl Target {
                 namespaces.push(namespace);
             }
         }
-        let root = open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .tried(cannot)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = open(format!("/proc/{pid}"), flags, Mode::empty()).tried(cannot)?;
+        let root = openat(&dir, "root", flags, Mode::empty()).tried(cannot)?;
         let maps = fs::read_to_string(format!("/proc/{pid}/uid_map")).tried(cannot)?;
         let has_other_root = namespaces.iter().any(|namespace| namespace.flag == namespace::USER.flag)
             && IdMap::from_proc(&maps).outside(0).is_some();
-        Ok(Self { pid, pidfd, root, namespaces, has_other_root })
+        Ok(Self { pid, pidfd, dir, root, namespaces, has_other_root })
     }
 
     /// Joins these of its namespaces, all at once.
@@ -140,7 +173,8 @@ fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
         .map(|stat| (stat.stx_mnt_id, stat.stx_ino))
 }
 
-fn not_yours(pid: i32) -> Error {
+/// Why a process may not be looked into.
+pub fn not_yours(pid: i32) -> Error {
     let uid = process::user(pid);
     if uid == Some(rustix::process::geteuid().as_raw()) {
         return Error::new(format!("cannot look into process {pid}"))

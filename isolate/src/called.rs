@@ -6,8 +6,8 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use seal::Error;
 use seal::exec::{self, Environment};
-use seal::{Error, cli};
 
 use crate::getopt::{self, Opt};
 use crate::process::Status;
@@ -27,20 +27,22 @@ pub fn run(own: &'static str, theirs: &'static str, body: impl FnOnce(&Called) -
     let argv0 = std::env::args_os().next().unwrap_or_default();
     let theirs = Some(theirs).filter(|&name| Path::new(&argv0).file_name() == Some(OsStr::new(name)));
     let called = Called { name: theirs.unwrap_or(own), theirs: theirs.is_some(), argv0 };
-    match body(&called) {
-        Err(error) if called.theirs => {
-            // Nothing is left to tell anyone if stderr is gone.
-            let _ = std::io::stderr().write_all(&called.render(&error));
-            // 125 is a status that they do not have.
-            seal::exit(if error.exit_status() == 125 { 1 } else { error.exit_status() })
-        }
-        result => cli::run(own, || result),
-    }
+    let status = body(&called).unwrap_or_else(|error| called.report(&error));
+    let _ = std::io::stdout().flush();
+    seal::exit(status)
 }
 
 impl Called {
+    /// Says on stderr what went wrong, and gives the exit status for it.
+    pub fn report(&self, error: &Error) -> u8 {
+        // Nothing is left to tell anyone if stderr is gone.
+        let _ = std::io::stderr().write_all(&self.render(error));
+        // 125 is a status that util-linux does not have.
+        if self.theirs && error.exit_status() == 125 { 1 } else { error.exit_status() }
+    }
+
     fn render(&self, error: &Error) -> Vec<u8> {
-        if !error.is_usage() {
+        if !self.theirs || !error.is_usage() {
             return error.render(self.name).into_bytes();
         }
         let rest = format!(": {error}\nTry '{} --help' for more information.\n", self.name);

@@ -22,14 +22,6 @@ pub struct Ties {
 const FORWARDED: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The two sides of a fork.
-pub enum Side {
-    /// The child's, whose signal mask is as it was before.
-    Child(Leash),
-    /// The parent's.
-    Parent(Parent),
-}
-
 /// What ties the child to its parent.
 pub struct Leash {
     signal: Option<i32>,
@@ -43,8 +35,10 @@ pub struct Parent {
     forward: bool,
 }
 
-/// Forks with these ties; meanwhile the parent blocks `blocked`.
-pub fn fork(ties: Ties, blocked: &[Signal]) -> Result<Side, Error> {
+/// Starts a child with these ties that does `work`, its signal mask as it was
+/// before, and exits with what that gives, unless it becomes another program.
+/// The parent blocks `blocked`; with `waits` it stands still until then.
+pub fn fork(ties: Ties, blocked: &[Signal], waits: bool, mut work: impl FnMut(&Leash) -> u8) -> Result<Parent, Error> {
     let mut set = blocked.to_vec();
     if ties.forward {
         set.extend(FORWARDED);
@@ -52,14 +46,21 @@ pub fn fork(ties: Ties, blocked: &[Signal]) -> Result<Side, Error> {
     }
     let signals = if set.is_empty() { None } else { Some(Blocked::new(set)?) };
     let parent = ties.kill_child.map(|_| process::own_pidfd().tried(|| "cannot open a pidfd of the parent"));
-    let parent = parent.transpose()?;
-    match process::fork(0).tried(|| "cannot fork")? {
-        Forked::Child => {
-            signals.iter().for_each(Blocked::restore);
-            Ok(Side::Child(Leash { signal: ties.kill_child, parent }))
+    let leash = Leash { signal: ties.kill_child, parent: parent.transpose()? };
+    let mut work = || {
+        signals.iter().for_each(Blocked::restore);
+        work(&leash)
+    };
+    let cannot = || "cannot fork";
+    let child = if waits {
+        process::vfork(work).tried(cannot)?
+    } else {
+        match process::fork(0).tried(cannot)? {
+            Forked::Child => seal::exit(work()),
+            Forked::Parent(child) => child,
         }
-        Forked::Parent(child) => Ok(Side::Parent(Parent { child, signals, forward: ties.forward })),
-    }
+    };
+    Ok(Parent { child, signals, forward: ties.forward })
 }
 
 impl Leash {

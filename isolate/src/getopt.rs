@@ -100,9 +100,9 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The next word that is no option, unless `--` stands before it.
+    /// The next word, to be asked for where there is no option.
     pub fn operand(&mut self) -> Option<OsString> {
-        if self.ended { None } else { self.words.next() }
+        self.words.next()
     }
 
     /// What follows the options.

@@ -1,6 +1,13 @@
 //! The namespaces, in one table (namespaces(7)).
 
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
 use rustix::fs::{AtFlags, CWD, statat};
+
+use crate::sys;
 
 /// One type of namespace.
 pub struct Namespace {
@@ -42,4 +49,33 @@ impl Namespace {
         let who = pid.map_or("self".to_owned(), |pid| pid.to_string());
         Ok(statat(CWD, format!("/proc/{who}/ns/{}", self.name), AtFlags::empty())?.st_ino)
     }
+
+    /// An fd of the namespace of this type that alone ever has this number
+    /// (NS_GET_ID, Linux 6.18). Before 6.19 it is found only if a process is in
+    /// it that the caller may look into.
+    pub fn by_id(&self, id: u64) -> io::Result<OwnedFd> {
+        match sys::open_namespace(id, self.flag as u32) {
+            Err(Errno::ESTALE | Errno::EBADF | Errno::EINVAL | Errno::EPERM) => {}
+            opened => return opened.map_err(Into::into),
+        }
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Ok(file) = File::open(entry.path().join("ns").join(self.name)) else { continue };
+            match sys::ns_get_id(file.as_fd()) {
+                Ok(found) if found == id => return Ok(file.into()),
+                Ok(_) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::ENOENT.into())
+    }
+}
+
+/// The user namespace that owns a namespace; of a user namespace, its parent.
+pub fn owner(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
+    sys::ns_get_userns(namespace.as_fd())
+}
+
+/// The network namespace of a socket.
+pub fn of_socket(socket: impl AsFd) -> Result<OwnedFd, Errno> {
+    sys::siocgskns(socket.as_fd())
 }

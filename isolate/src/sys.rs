@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -25,6 +25,35 @@ pub fn clone3(flags: u64) -> Result<Option<(libc::pid_t, OwnedFd)>, Errno> {
         // SAFETY: the kernel has just given us this fd, and nothing else knows it.
         pid => Ok(Some((pid as libc::pid_t, unsafe { OwnedFd::from_raw_fd(pidfd) }))),
     }
+}
+
+/// More than any child here has been seen to use.
+const STACK: usize = 512 * 1024;
+
+/// clone(2) with CLONE_VM and CLONE_VFORK, which costs a third of a fork: the
+/// child runs `child` in our memory, on a stack of its own, and exits with what
+/// that gives, unless it becomes another program; until then we are suspended.
+pub fn vfork(child: &mut dyn FnMut() -> u8) -> Result<(libc::pid_t, OwnedFd), Errno> {
+    extern "C" fn start(child: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it points to `child` below, whose owner is suspended.
+        let child = unsafe { &mut *child.cast::<&mut dyn FnMut() -> u8>() };
+        seal::exit(child())
+    }
+    let mut child = child;
+    let mut stack = vec![0u8; STACK];
+    let mut pidfd: libc::c_int = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: this program has one thread, and that is suspended while the child
+    // uses its memory: the child may do what a function called here might. It
+    // never returns to a frame of ours. The end of the stack is aligned to 16.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(STACK);
+        let top = top.sub(top as usize % 16);
+        libc::clone(start, top.cast(), flags, (&raw mut child).cast(), &raw mut pidfd)
+    };
+    Errno::result(pid)?;
+    // SAFETY: the kernel has just given us this fd, and nothing else knows it.
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
 /// SIOCGIFFLAGS and SIOCSIFFLAGS with IFF_UP (netdevice(7)).
@@ -89,4 +118,54 @@ pub fn die_by(signal: libc::c_int) {
 pub fn set_pdeathsig(signal: libc::c_int) {
     // SAFETY: takes an int. It fails only for a number that is no signal.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
+}
+
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
+const NS_GET_ID: libc::Ioctl = 0x8008_b70d_u32 as libc::Ioctl;
+const SIOCGSKNS: libc::Ioctl = 0x894c;
+
+/// NS_GET_USERNS (ioctl_ns(2)): the user namespace that owns a namespace, the
+/// parent of a user namespace.
+pub fn ns_get_userns(namespace: BorrowedFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no argument and gives a new fd, which nothing else knows.
+    unsafe { Ok(OwnedFd::from_raw_fd(Errno::result(libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS))?)) }
+}
+
+/// SIOCGSKNS: the network namespace of a socket.
+pub fn siocgskns(socket: BorrowedFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no argument and gives a new fd, which nothing else knows.
+    unsafe { Ok(OwnedFd::from_raw_fd(Errno::result(libc::ioctl(socket.as_raw_fd(), SIOCGSKNS))?)) }
+}
+
+/// NS_GET_ID, since Linux 6.18: the number that a namespace alone ever has.
+pub fn ns_get_id(namespace: BorrowedFd) -> Result<u64, Errno> {
+    let mut id = 0u64;
+    // SAFETY: the kernel writes 8 bytes, which `id` is.
+    Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_ID, &raw mut id) })?;
+    Ok(id)
+}
+
+/// What nsfs takes for the handle of a namespace (linux/nsfs.h).
+#[repr(C)]
+struct NamespaceHandle {
+    bytes: u32,
+    kind: i32,
+    id: u64,
+    flag: u32,
+    inode: u32,
+}
+
+const FILEID_NSFS: i32 = 0xf1;
+const FD_NSFS_ROOT: libc::c_int = -10003;
+
+/// open_by_handle_at(2) of the namespace with this id, as Linux 6.19 allows it.
+pub fn open_namespace(id: u64, flag: u32) -> Result<OwnedFd, Errno> {
+    let mut handle = NamespaceHandle { bytes: 16, kind: FILEID_NSFS, id, flag, inode: 0 };
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: the kernel reads a file_handle and the 16 bytes that it says
+    // follow, and gives a new fd, which nothing else knows.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_open_by_handle_at, FD_NSFS_ROOT, &raw mut handle, flags);
+        Ok(OwnedFd::from_raw_fd(Errno::result(fd)? as libc::c_int))
+    }
 }

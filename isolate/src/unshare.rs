@@ -15,7 +15,7 @@ use seal::{Context, Error};
 
 use crate::called::Called;
 use crate::channel::{Channel, Message};
-use crate::fork::{Side, fork};
+use crate::fork::{Leash, fork};
 use crate::mounts::{self, Binfmt};
 use crate::options::{Id, Options};
 use crate::outside::{Job, Outside};
@@ -35,43 +35,55 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     make(options.namespaces)?;
     write_maps(options, own, outside.as_ref())?;
     clock::set(options.monotonic, options.boottime)?;
-    let mut leash = None;
     if options.fork {
-        // The first process in it makes a PID namespace one that can be bound.
-        let (bound, wait) = Channel::pair()?;
-        match fork(options.ties, &[Signal::SIGINT, Signal::SIGTERM])? {
-            Side::Parent(parent) => {
-                drop(wait);
-                if let Err(error) = keep(options, outside) {
-                    parent.end();
-                    return Err(error);
-                }
-                bound.send(&Message::Go);
-                let init = options.namespaces & namespace::PID.flag != 0;
-                return Ok(called.end_as(parent.wait(init)?));
-            }
-            Side::Child(child) => {
-                drop(bound);
-                if !options.files.is_empty() && !matches!(wait.receive()?, Some(Message::Go)) {
-                    // The parent says why, or is gone.
-                    seal::exit(1);
-                }
-                leash = Some(child);
-            }
-        }
-    } else {
-        keep(options, outside)?;
-        if options.namespaces & namespace::TIME.flag != 0 {
-            clock::enter()?;
-        }
+        return run_child(options, called, outside);
     }
-    show(options)?;
-    credentials::set(options.uid, options.gid, false, options.keep_caps)?;
-    if options.keep_caps && options.namespaces & namespace::USER.flag != 0 {
-        credentials::keep_capabilities()?;
+    keep(options, outside)?;
+    if options.namespaces & namespace::TIME.flag != 0 {
+        clock::enter()?;
+    }
+    Err(become_command(options, called, None))
+}
+
+/// The command as a child. The first process in a PID namespace makes it one
+/// that can be bound on a file: the child waits for that.
+fn run_child(options: &Options, called: &Called, outside: Option<Outside>) -> Result<u8, Error> {
+    let (mut bound, wait) =
+        if options.files.is_empty() { (None, None) } else { Channel::pair().map(|(a, b)| (Some(a), Some(b)))? };
+    let parent = fork(options.ties, &[Signal::SIGINT, Signal::SIGTERM], wait.is_none(), |leash| {
+        // This copy would keep the end of the parent from us.
+        drop(bound.take());
+        if let Some(wait) = &wait
+            && !matches!(wait.receive(), Ok(Some(Message::Go)))
+        {
+            // The parent says why, or is gone.
+            return 1;
+        }
+        called.report(&become_command(options, called, Some(leash)))
+    })?;
+    drop(wait);
+    if let Err(error) = keep(options, outside) {
+        parent.end();
+        return Err(error);
+    }
+    bound.iter().for_each(|bound| bound.send(&Message::Go));
+    let init = options.namespaces & namespace::PID.flag != 0;
+    Ok(called.end_as(parent.wait(init)?))
+}
+
+/// All that is left to do in the process that becomes the command.
+fn become_command(options: &Options, called: &Called, leash: Option<&Leash>) -> Error {
+    let prepare = || {
+        show(options)?;
+        credentials::set(options.uid, options.gid, false, options.keep_caps)?;
+        let keep = options.keep_caps && options.namespaces & namespace::USER.flag != 0;
+        if keep { credentials::keep_capabilities() } else { Ok(()) }
+    };
+    if let Err(error) = prepare() {
+        return error;
     }
     leash.iter().for_each(|leash| leash.tie());
-    Err(called.exec(&options.command, &environment(options)))
+    called.exec(&options.command, &environment(options))
 }
 
 /// New network and IPC namespaces, for an ordinary user in a user namespace
