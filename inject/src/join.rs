@@ -69,9 +69,9 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     }
     let enters_user = joins.flags() & namespace::USER.flag != 0;
     let sets_ids = enters_user && !options.preserve;
-    // The kernel may allow it only here, or only there. Who may do neither, and
-    // asks for no group, keeps the groups that he has.
-    let groups_dropped = sets_ids && (setgroups(&[]).is_ok() || options.gid.is_none());
+    // The kernel may allow it only here, or only there. With --all, which leaves
+    // out what is not allowed, groups that cannot be dropped are kept.
+    let groups_dropped = sets_ids && (setgroups(&[]).is_ok() || options.all && options.gid.is_none());
     if is_seen {
         // From its fork on CMD is to be seen inside, where nobody may look into
         // what has not become it yet (CVE-2016-9962).

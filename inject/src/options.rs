@@ -22,7 +22,7 @@ const THEIR_USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
 const OPTIONS: &[Opt] = &[
     Opt::new('a', "all", No, "Enter all namespaces of the process").docs(
         "But the user namespace if it is your own; as an ordinary user none that you share with it, which the \
-         kernel would refuse.",
+         kernel would refuse; who may not drop his groups there keeps them.",
     ),
     Opt::new('h', "help", No, "Show this help"),
     Opt::new('V', "version", No, "Show the version"),

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use pseudo::userns_hint;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -16,7 +17,11 @@ use seal::{Context, Error};
 
 /// Sets the propagation of all mounts.
 pub fn propagate(how: MountPropagationFlags) -> Result<(), Error> {
-    mount_change("/", how | MountPropagationFlags::REC).tried(|| "cannot change the propagation of the mounts")
+    mount_change("/", how | MountPropagationFlags::REC).map_err(|errno| {
+        // AppArmor lets a user namespace be made, and takes its rights away.
+        let hint = userns_hint(errno.raw_os_error());
+        Error::new("cannot change the propagation of the mounts").because(errno).maybe_hint(hint)
+    })
 }
 
 /// Changes the root, then the working directory, which is by default the new root.

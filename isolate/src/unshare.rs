@@ -25,7 +25,10 @@ use crate::{clock, credentials, loopback, namespace, persist};
 pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     if options.namespaces == 0 && !called.theirs {
         isolate()?;
-        loopback::up()?;
+        loopback::up().map_err(|error| {
+            let hint = userns_hint(error.errno());
+            error.maybe_hint(hint)
+        })?;
     }
     let outside = start_outside(options)?;
     if let Some((uid, gid)) = options.owner {
