@@ -123,7 +123,9 @@ fn take_ids(
     let sets_ids = enters_user && !options.preserve;
     let (uid, gid) = follow::ids(options, process, sets_ids.then_some(0))?;
     credentials::set(uid, gid, groups_dropped, options.keep_caps).map_err(|error| match error.errno() {
-        libc::EINVAL | libc::EPERM if sets_ids => error.or_hint("--preserve-credentials leaves the ids as they are"),
+        libc::EINVAL | libc::EPERM if sets_ids && options.uid.or(options.gid).is_none() => {
+            error.hint("--preserve-credentials leaves ids and groups as they are, where they cannot be changed")
+        }
         _ => error,
     })?;
     if options.keep_caps && enters_user { credentials::keep_capabilities() } else { Ok(()) }

@@ -12,7 +12,7 @@ use isolate::namespace::{self, Namespace};
 use isolate::{options, signal};
 use seal::{Error, cli};
 
-use Argument::{No, Optional, Required};
+use Argument::{No, Optional, Required, RequiredShort};
 
 const ABOUT: &str = "Run a command in the container that PID supervises, or in namespaces of process PID";
 const USAGE: &str = "[OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n--list [--json]";
@@ -46,8 +46,10 @@ const OPTIONS: &[Opt] = &[
     Opt::new('G', "setgid", Required("GID|follow"), "Run CMD with this group id and no other"),
     Opt::new('r', "root", Optional("DIR"), "Change the root to that of the process, or to DIR of the host"),
     Opt::new('w', "wd", Optional("DIR"), "Start in its working directory, or in DIR of the host"),
-    Opt::new('W', "wdns", Required("DIR"), "Start in DIR of the new root")
-        .docs("DIR may be the next word, as in util-linux 2.38; later ones would run that as the command."),
+    Opt::new('W', "wdns", RequiredShort("DIR"), "Start in DIR of the new root").docs(
+        "After -W it may be the next word, as in util-linux 2.38; later ones would run that as the command. \
+         Without DIR, --wdns changes nothing.",
+    ),
     Opt::new('F', "no-fork", No, "Do not fork to enter a PID namespace"),
     Opt::new(' ', "preserve-credentials", No, "Leave user and group ids as they are"),
     Opt::new('Z', "follow-context", No, "Take the SELinux context of the process, where there is SELinux"),
@@ -182,7 +184,7 @@ impl Options {
             "setgid" => self.gid = id()?,
             "root" => self.root = dir(argument),
             "wd" => self.wd = dir(argument),
-            "wdns" => self.cwd = Some(value.into()),
+            "wdns" => self.cwd = argument.map(PathBuf::from),
             "no-fork" => self.no_fork = true,
             "preserve-credentials" => self.preserve = true,
             "follow-context" => self.context = true,

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use isolate::container::{self, Container};
 use isolate::namespace::{self, Namespace};
+use isolate::options::number;
 use isolate::{inside, process};
 use nix::sched::{CloneFlags, setns};
 use pseudo::IdMap;
@@ -45,7 +46,7 @@ impl Named {
         let bad = || Error::new(format!("{text:?} is no PID"));
         let text = text.to_str().ok_or_else(bad)?;
         let (pid, inode) = text.split_once(':').map_or((text, None), |(pid, inode)| (pid, Some(inode)));
-        let pid = pid.parse().ok().filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
+        let pid = number(pid).and_then(|pid| pid.try_into().ok()).filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
         let pidfd = process::pidfd(pid).map_err(|_| gone(pid))?;
         if let Some(inode) = inode {
             is_incarnation(&pidfd, pid, inode.parse().map_err(|_| bad())?)?;

@@ -79,7 +79,7 @@ impl Called {
     pub fn exec(&self, command: &[OsString], environment: &Environment) -> Error {
         if let Some(name) = command.first() {
             let error = exec::exec(command, environment);
-            return if self.theirs { error.told(format!("failed to execute {}", name.display())) } else { error };
+            return if self.theirs { their_failure(error, name) } else { error };
         }
         let mut shell = environment.get("SHELL").filter(|shell| !shell.is_empty()).map(OsStr::to_owned);
         if !self.theirs {
@@ -92,7 +92,7 @@ impl Called {
         let shell = shell.unwrap_or_else(|| "/bin/sh".into());
         let mut argv0 = OsString::from("-");
         argv0.push(Path::new(&shell).file_name().unwrap_or(&shell));
-        exec::exec_as(&shell, &[argv0], environment).told(format!("failed to execute {}", shell.display()))
+        their_failure(exec::exec_as(&shell, &[argv0], environment), &shell)
     }
 
     /// Ends as a child has: under the name of util-linux by the same signal,
@@ -105,6 +105,12 @@ impl Called {
         }
         status.code()
     }
+}
+
+/// As util-linux tells it: everything but ENOENT is 126.
+fn their_failure(error: Error, name: &OsStr) -> Error {
+    let status = if error.errno() == libc::ENOENT { 127 } else { 126 };
+    error.told(format!("failed to execute {}", name.display())).status(status)
 }
 
 fn print(text: &str) -> ! {

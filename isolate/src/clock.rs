@@ -17,6 +17,7 @@ pub struct Offset {
 impl Offset {
     /// Parses seconds, fractions and a sign allowed: `-1.5`.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim_ascii_start();
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -15,7 +15,7 @@ pub fn set(uid: Option<u32>, gid: Option<u32>, groups_dropped: bool, keep_caps: 
     if let Some(gid) = gid {
         match setgroups(&[]) {
             Err(errno) if !groups_dropped => {
-                return Err(Error::new("cannot drop the supplementary groups")
+                return Err(Error::new("cannot drop the supplementary groups (setgroups)")
                     .because(errno)
                     .maybe_hint((errno == Errno::EPERM).then(denied).flatten()));
             }

@@ -32,7 +32,9 @@ pub struct Leash {
 pub struct Parent {
     child: Child,
     signals: Option<Blocked>,
-    forward: bool,
+    /// The /proc of before, where there are signals to forward: the child may
+    /// mount another over it.
+    proc: Option<OwnedFd>,
 }
 
 /// Starts a child with these ties that does `work`, its signal mask as it was
@@ -46,6 +48,7 @@ pub fn fork(ties: Ties, blocked: &[Signal], waits: bool, mut work: impl FnMut(&L
     }
     let signals = if set.is_empty() { None } else { Some(Blocked::new(set)?) };
     let parent = ties.kill_child.map(|_| process::own_pidfd().tried(|| "cannot open a pidfd of the parent"));
+    let proc = ties.forward.then(|| process::proc().tried(|| "cannot open /proc")).transpose()?;
     let leash = Leash { signal: ties.kill_child, parent: parent.transpose()? };
     let mut work = || {
         signals.iter().for_each(Blocked::restore);
@@ -60,7 +63,7 @@ pub fn fork(ties: Ties, blocked: &[Signal], waits: bool, mut work: impl FnMut(&L
             Forked::Parent(child) => child,
         }
     };
-    Ok(Parent { child, signals, forward: ties.forward })
+    Ok(Parent { child, signals, proc })
 }
 
 impl Leash {
@@ -83,10 +86,10 @@ impl Parent {
     pub fn wait(&self, init: bool) -> Result<Status, Error> {
         let mut asked = None;
         loop {
-            if let Some(signals) = self.signals.as_ref().filter(|_| self.forward) {
+            if let (Some(signals), Some(proc)) = (&self.signals, &self.proc) {
                 poll(&mut [PollFd::new(signals, PollFlags::IN)], None).tried(|| "cannot wait for signals")?;
                 while let Some((signal, typed)) = signals.next_from() {
-                    asked = self.pass_on(signal, typed, init).or(asked);
+                    asked = self.pass_on(signal, typed, proc, init).or(asked);
                 }
                 match self.child.changed() {
                     Ok(None) => continue,
@@ -117,11 +120,12 @@ impl Parent {
 
     /// Gives the signal if SIGKILL had to stand for it. What was typed at the
     /// terminal the child has got as well, being of the same process group.
-    fn pass_on(&self, signal: Signal, typed: bool, init: bool) -> Option<Signal> {
+    fn pass_on(&self, signal: Signal, typed: bool, proc: &OwnedFd, init: bool) -> Option<Signal> {
         if signal == Signal::SIGCHLD {
             return None;
         }
-        let ignored = init && self.child.pid_in_proc().is_ok_and(|pid| !signal::minds(pid as i32, signal));
+        let minds = |pid: u32| signal::minds(proc, pid as i32, signal);
+        let ignored = init && process::pid_in(proc, &self.child).is_ok_and(|pid| !minds(pid));
         if ignored {
             signal::send(self.child.as_fd(), Signal::SIGKILL);
             return Some(signal);

@@ -22,6 +22,8 @@ pub enum Argument {
     Optional(&'static str),
     /// As [`Argument::Optional`], on the long form only.
     OptionalLong(&'static str),
+    /// As [`Argument::Required`] after the letter, as [`Argument::Optional`] after the name.
+    RequiredShort(&'static str),
 }
 
 /// One option.
@@ -122,7 +124,7 @@ impl<'a> Parser<'a> {
         let argument = match option.argument {
             Argument::No | Argument::OptionalLong(_) => None,
             Argument::Optional(_) => glued(),
-            Argument::Required(_) => match glued().or_else(|| self.words.next()) {
+            Argument::Required(_) | Argument::RequiredShort(_) => match glued().or_else(|| self.words.next()) {
                 None => return Err(Error::usage(format!("option requires an argument -- '{shown}'"))),
                 argument => argument,
             },
@@ -189,7 +191,7 @@ fn left(option: &Opt) -> String {
     let argument = match option.argument {
         Argument::No => String::new(),
         Argument::Required(name) => format!(" {name}"),
-        Argument::Optional(name) | Argument::OptionalLong(name) => format!("[={name}]"),
+        Argument::Optional(name) | Argument::OptionalLong(name) | Argument::RequiredShort(name) => format!("[={name}]"),
     };
     format!("{short}--{}{argument}", option.long)
 }

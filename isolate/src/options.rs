@@ -278,9 +278,11 @@ impl Options {
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 const NOBODY: &str = "is neither an id nor a name";
 
-/// An id: (uid_t)-1 is none.
+/// An id, as strtoul(3) takes it, since output of ps(1) has blanks before it;
+/// but (uid_t)-1 is none.
 pub fn number(text: impl AsRef<OsStr>) -> Option<u32> {
-    let text = text.as_ref().to_str()?;
+    let text = text.as_ref().to_str()?.trim_ascii_start();
+    let text = text.strip_prefix('+').unwrap_or(text);
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten().filter(|&id| id != u32::MAX)
 }

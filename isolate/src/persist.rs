@@ -52,6 +52,11 @@ fn hint(namespace: &Namespace, file: &Path, errno: Errno) -> Option<String> {
                  spread: mount --bind {dir:?} {dir:?} && mount --make-private {dir:?}"
             ))
         }
+        Errno::INVAL if namespace.flag == namespace::MNT.flag => Some(
+            "a mount namespace is bound only in an older one, and Linux 6.18 may take the wrong one for the older \
+             where they were made on different CPUs: try again, or taskset -c 0 for both"
+                .into(),
+        ),
         _ => None,
     }
 }

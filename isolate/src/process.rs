@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use seal::{Context, Error};
 
@@ -70,7 +71,7 @@ impl Child {
 
     /// Its process id as the /proc that is mounted here numbers it.
     pub fn pid_in_proc(&self) -> io::Result<u32> {
-        pid_in_proc(&self.pidfd)
+        pid_in(proc()?, &self.pidfd)
     }
 
     /// Waits for its end.
@@ -110,12 +111,24 @@ impl AsFd for Child {
     }
 }
 
+/// The /proc that is mounted here now.
+pub fn proc() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// The process id of a pidfd as the /proc that is mounted here numbers it
 /// (pidfd_open(2), "Pid" in fdinfo).
 pub fn pid_in_proc(pidfd: impl AsFd) -> io::Result<u32> {
+    pid_in(proc()?, pidfd)
+}
+
+/// Likewise as this proc numbers it.
+pub fn pid_in(proc: impl AsFd, pidfd: impl AsFd) -> io::Result<u32> {
+    let path = format!("self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let mut file = fs::File::from(openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
     // One read is enough for these few lines.
     let mut info = [0; 512];
-    let length = fs::File::open(format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd()))?.read(&mut info)?;
+    let length = file.read(&mut info)?;
     let pid = String::from_utf8_lossy(&info[..length]);
     let pid = pid.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|&pid| pid != 0).ok_or_else(|| Errno::ESRCH.into())

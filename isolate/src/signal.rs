@@ -1,14 +1,15 @@
 //! Signals: which ones a supervisor forwards, and what the receiver would make
 //! of one.
 
-use std::fs;
-use std::io::IoSliceMut;
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::{IoSliceMut, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
+use rustix::fs::{Dir, Mode, OFlags, openat};
 use rustix::process::{kill_process_group, pidfd_send_signal};
 use seal::{Context, Error};
 
@@ -87,27 +88,39 @@ impl AsFd for Blocked {
     }
 }
 
-/// Whether process `pid` does anything of its own with `signal`: some thread
-/// of it catches, blocks, ignores or waits for it. If not, and it is the init
-/// of a PID namespace, the kernel drops the signal (pid_namespaces(7)).
-pub fn minds(pid: i32, signal: Signal) -> bool {
+/// Whether process `pid` of this `proc` does anything of its own with `signal`:
+/// some thread of it catches, blocks, ignores or waits for it. If not, and it is
+/// the init of a PID namespace, the kernel drops the signal (pid_namespaces(7)).
+pub fn minds(proc: impl AsFd, pid: i32, signal: Signal) -> bool {
+    let proc = proc.as_fd();
     let bit = 1u64 << (signal as i32 - 1);
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    threads.flatten().any(|thread| {
-        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(threads) = openat(proc, format!("{pid}/task"), flags, Mode::empty()).and_then(Dir::new) else {
+        return false;
+    };
+    threads.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse::<i32>().ok()).any(|thread| {
         let in_set = |line: &str| {
             let mask = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().find_map(|name| line.strip_prefix(name));
             mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & bit != 0)
         };
-        status.lines().any(in_set) || waits_for(pid, &thread.path().join("syscall"), bit)
+        let of_thread = |name: &str| read(proc, &format!("{pid}/task/{thread}/{name}"));
+        of_thread("status").lines().any(in_set) || waits_for(pid, || of_thread("syscall"), bit)
     })
+}
+
+fn read(proc: BorrowedFd, path: &str) -> String {
+    let mut text = String::new();
+    if let Ok(file) = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = File::from(file).read_to_string(&mut text);
+    }
+    text
 }
 
 /// While a thread is in rt_sigtimedwait(2) the kernel shows the signals that
 /// it waits for in none of its masks, since it unblocks them for that time.
-fn waits_for(pid: i32, syscall: &std::path::Path, bit: u64) -> bool {
+fn waits_for(pid: i32, syscall: impl Fn() -> String, bit: u64) -> bool {
     // "running" may be a moment between two waits: one that waits does so again.
-    let mut read = std::iter::repeat_with(|| fs::read_to_string(syscall).unwrap_or_default()).take(5);
+    let mut read = std::iter::repeat_with(syscall).take(5);
     let text = read.find(|text| !text.starts_with("running")).unwrap_or_default();
     let mut words = text.split_ascii_whitespace();
     let number = words.next().and_then(|word| word.parse::<i64>().ok());

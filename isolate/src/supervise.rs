@@ -9,7 +9,7 @@ use seal::Error;
 
 use crate::channel::{Channel, Message};
 use crate::console::{Relay, Terminal};
-use crate::process::{Child, Status, is_readable};
+use crate::process::{self, Child, Status, is_readable};
 use crate::signal::{self, Blocked};
 
 fn is_fatal(signal: Signal) -> bool {
@@ -175,7 +175,7 @@ impl<'a> Supervisor<'a> {
     fn deliver(&mut self, signal: Signal) {
         let Some(init) = &self.init else { return };
         match init.pid1 {
-            Some(pid) if !signal::minds(pid, signal) => {
+            Some(pid) if !minds(pid, signal) => {
                 if signal == Signal::SIGTSTP {
                     signal::send_group(pid, Signal::SIGSTOP);
                 } else {
@@ -192,7 +192,7 @@ impl<'a> Supervisor<'a> {
     fn typed(&mut self, signal: Signal) {
         let pid1 = self.init.as_ref().and_then(|init| init.pid1);
         let foreground = self.relay.as_ref().and_then(Relay::foreground);
-        if pid1.is_some_and(|pid| foreground == Some(pid) && !signal::minds(pid, signal)) {
+        if pid1.is_some_and(|pid| foreground == Some(pid) && !minds(pid, signal)) {
             self.deliver(signal);
         }
     }
@@ -210,4 +210,8 @@ impl<'a> Supervisor<'a> {
             _ => status,
         }
     }
+}
+
+fn minds(pid: i32, signal: Signal) -> bool {
+    process::proc().is_ok_and(|proc| signal::minds(proc, pid, signal))
 }

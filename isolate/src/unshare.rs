@@ -23,6 +23,10 @@ use crate::{clock, credentials, loopback, namespace, persist};
 
 /// Becomes the command, or waits for it where it is a child; then gives its status.
 pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
+    if called.theirs {
+        // unshare gives SIGCHLD its default, for its command too.
+        seal::forget_ignored_children();
+    }
     if options.namespaces == 0 && !called.theirs {
         isolate()?;
         loopback::up().map_err(|error| {

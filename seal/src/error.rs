@@ -2,8 +2,6 @@
 
 use std::{fmt, io};
 
-use nix::errno::Errno;
-
 /// A failure: what was tried and on what, the kernel's reason, sometimes a
 /// cause and a fix that the reason does not tell, and the exit status it means.
 #[derive(Debug)]
@@ -109,7 +107,7 @@ impl fmt::Display for Error {
             None => Ok(()),
             // Without std's " (os error 2)", which says nothing to a user.
             Some(source) => match source.raw_os_error() {
-                Some(errno) => write!(f, ": {}", Errno::from_raw(errno).desc()),
+                Some(errno) => write!(f, ": {}", source.to_string().trim_end_matches(&format!(" (os error {errno})"))),
                 None => write!(f, ": {source}"),
             },
         }

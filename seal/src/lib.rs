@@ -17,4 +17,4 @@ pub mod own;
 mod sys;
 
 pub use error::{Context, Error};
-pub use sys::{exit, ignore_children, mount_setattr, start};
+pub use sys::{exit, forget_ignored_children, ignore_children, mount_setattr, start};

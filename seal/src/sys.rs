@@ -40,14 +40,19 @@ pub fn start() {
     }
     for fd in 0..=2 {
         // SAFETY: both take a number or a constant path; open gives the lowest
-        // fd that is free, which is this one. Where there is no /dev/null the
-        // caller gets what he asked for.
+        // fd that is free, which is this one. A command is given none that was
+        // closed; where there is no /dev/null neither are we.
         unsafe {
             if libc::fcntl(fd, libc::F_GETFD) == -1 {
-                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
             }
         }
     }
+}
+
+/// Leaves SIGCHLD at its default for the command, too.
+pub fn forget_ignored_children() {
+    SIGCHLD_IGNORED.store(false, Ordering::Relaxed);
 }
 
 /// Lets the kernel reap the children of this process, whose statuses are lost.
