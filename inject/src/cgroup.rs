@@ -25,8 +25,7 @@ pub fn open_procs(pid: i32) -> Result<Vec<OwnedFd>, Error> {
 /// Moves this process to the cgroups of [`open_procs`].
 pub fn join(procs: &[OwnedFd]) -> Result<(), Error> {
     for file in procs {
-        rustix::io::write(file, b"0")
-            .map_err(|errno| refused("cannot join a cgroup of the container".into(), errno))?;
+        rustix::io::write(file, b"0").tried(|| "cannot join a cgroup of the process")?;
     }
     Ok(())
 }
@@ -38,17 +37,10 @@ fn open_one(line: &str, mounts: &str) -> Result<OwnedFd, Error> {
     let path = fields.next().unwrap_or_default();
     let mounted = mounts.lines().find_map(|mount| hierarchy(mount, controllers)).ok_or_else(|| {
         let which = if controllers.is_empty() { "version 2" } else { controllers };
-        Error::new(format!("cannot join the cgroup {path:?}: the hierarchy {which} is not mounted")).hint(NO_CGROUP)
+        Error::new(format!("cannot join the cgroup {path:?}: the hierarchy {which} is not mounted"))
     })?;
     let file = mounted.join(path.trim_start_matches('/')).join("cgroup.procs");
-    open(&file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| refused(format!("cannot join the cgroup of {file:?}"), errno))
-}
-
-const NO_CGROUP: &str = "--no-cgroup leaves the command where you are, outside of the container's limits";
-
-fn refused(tried: String, errno: rustix::io::Errno) -> Error {
-    Error::new(tried).because(errno).hint(NO_CGROUP)
+    open(&file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).tried(|| format!("cannot join the cgroup of {file:?}"))
 }
 
 /// Where a line of mountinfo mounts the whole hierarchy of these controllers.

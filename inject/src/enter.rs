@@ -70,7 +70,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         signals: &signals,
         terminal: terminal.as_ref(),
         pts: terminal.as_ref().map(|_| pts(&target)).transpose()?,
-        cgroups: if options.no_cgroup { Vec::new() } else { cgroup::open_procs(target.pid)? },
+        cgroups: if options.no_cgroup { Vec::new() } else { cgroup::open_procs(target.pid).map_err(no_cgroup)? },
         wd: options.wd.as_ref().map(|dir| join::open_dir(dir, "cwd", Some(&target.dir))).transpose()?,
         environment: if options.environment { follow::environment(&target.dir)? } else { Environment::inherited() },
         proc: HostProc::open()?,
@@ -102,6 +102,10 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     Ok(status.code())
 }
 
+fn no_cgroup(error: Error) -> Error {
+    error.or_hint("--no-cgroup leaves the command where you are, outside of the container's limits")
+}
+
 /// The devpts of the target, or of the host if it has none. What is there is
 /// looked at before it is believed.
 fn pts(target: &Target) -> Result<OwnedFd, Error> {
@@ -125,7 +129,7 @@ fn reaper(inherited: &Inherited) -> ! {
 fn reap(inherited: &Inherited) -> Result<Status, Error> {
     let Inherited { options, channel, terminal, .. } = inherited;
     nix::sys::prctl::set_child_subreaper(true).tried(|| "cannot become a subreaper")?;
-    cgroup::join(&inherited.cgroups)?;
+    cgroup::join(&inherited.cgroups).map_err(no_cgroup)?;
     let proc = match &inherited.carried {
         Some(_) if !inherited.target.has_proc() => Some(carry::detached_proc()?),
         _ => None,

@@ -6,20 +6,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use isolate::called::Called;
-use isolate::fork::{Leash, fork};
+use isolate::fork::{Pdeathsig, fork};
 use isolate::namespace::{self, Namespace};
 use isolate::{credentials, process};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::setgroups;
-use pseudo::IdMap;
+use pseudo::{Caller, IdMap};
 use rustix::fs::{Mode, OFlags, open, stat};
 use rustix::process::{PidfdGetfdFlags, chdir, chroot, fchdir, pidfd_getfd};
-use rustix::thread::{CapabilitySet, capabilities};
 use seal::exec::Environment;
 use seal::{Context, Error};
 
-use crate::options::{Dir, File as From, Options};
+use crate::options::{Dir, Options, Source};
 use crate::target::{Named, not_yours};
 use crate::{cgroup, follow};
 
@@ -49,7 +48,9 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     // There a command that is a link to /proc/self/exe, and whoever may look at
     // processes, finds this program.
     let is_seen = flags & (namespace::PID.flag | namespace::MNT.flag) != 0;
-    if is_seen && exposes_own_program(target)? {
+    // Of who is in a namespace only the map of a process in it tells.
+    let seen_by_file = joins.others.iter().any(|(one, _)| one.flag & (namespace::PID.flag | namespace::MNT.flag) != 0);
+    if is_seen && (seen_by_file || exposes_own_program(target)?) {
         seal::own::ensure_sealed()?;
     }
     let root = options.root.as_ref().map(|dir| open_dir(dir, "root", process)).transpose()?;
@@ -71,7 +72,11 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     let sets_ids = enters_user && !options.preserve;
     // The kernel may allow it only here, or only there. With --all, which leaves
     // out what is not allowed, groups that cannot be dropped are kept.
-    let groups_dropped = sets_ids && (setgroups(&[]).is_ok() || options.all && options.gid.is_none());
+    let groups_dropped = match sets_ids {
+        true => setgroups(&[]).is_ok() || options.all && options.gid.is_none(),
+        // nsenter minds only a second failure.
+        false => called.theirs,
+    };
     if is_seen {
         // From its fork on CMD is to be seen inside, where nobody may look into
         // what has not become it yet (CVE-2016-9962).
@@ -85,32 +90,39 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
                     .tried(|| "cannot open the working directory")?,
             );
         }
-        let cannot = || "cannot change to the root";
+        let cannot = || match &options.root {
+            Some(Dir::Path(path)) => format!("cannot change the root to {path:?}"),
+            _ => "cannot change to the root of the process".to_owned(),
+        };
         fchdir(&root).tried(cannot)?;
         chroot(".").tried(cannot)?;
     }
     if let Some(dir) = &options.cwd {
         chdir(dir).tried(|| format!("cannot change to the working directory {dir:?}"))?;
     } else if let Some(wd) = &wd {
-        fchdir(wd).tried(|| "cannot change to the working directory")?;
+        fchdir(wd).tried(|| match &options.wd {
+            Some(Dir::Path(path)) => format!("cannot change to the working directory {path:?}"),
+            Some(Dir::Its) => "cannot change to the working directory of the process".to_owned(),
+            None => "cannot change back to the working directory".to_owned(),
+        })?;
     }
     cgroup::join(&cgroups)?;
-    let become_command = |leash: Option<&Leash>| {
+    let become_command = |pdeathsig: Option<&Pdeathsig>| {
         if let Err(error) = take_ids(options, process, enters_user, groups_dropped) {
             return error;
         }
         if is_seen && let Err(error) = undumpable() {
             return error;
         }
-        leash.iter().for_each(|leash| leash.tie());
+        pdeathsig.iter().for_each(|pdeathsig| pdeathsig.set());
         called.exec(&options.command, &environment)
     };
     let tied = options.ties.kill_child.is_some() || options.ties.forward;
     if options.no_fork || !tied && flags & namespace::PID.flag == 0 {
         return Err(become_command(None));
     }
-    let parent = fork(options.ties, &[], true, |leash| called.report(&become_command(Some(leash))))?;
-    Ok(called.end_as(parent.wait(false)?))
+    let parent = fork(options.ties, &[], false, |pdeathsig| called.report(&become_command(Some(pdeathsig))))?;
+    Ok(called.end_as(parent.wait()?))
 }
 
 /// Those asked for, else 0 and 0 of a user namespace that was entered.
@@ -162,10 +174,10 @@ impl Joins {
         let mut joins = Self { of_process: options.namespaces, others: Vec::new() };
         for (namespace, from) in &options.files {
             let fd = match from {
-                From::Path(path) => open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                Source::Path(path) => open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                     .tried(|| format!("cannot open the {} namespace {path:?}", namespace.name))?,
-                From::Id(id) => namespace.by_id(*id).map_err(|source| {
-                    Error::new(format!("there is no {} namespace of number {id} to be found", namespace.name))
+                Source::Id(id) => namespace.by_id(*id).map_err(|source| {
+                    Error::new(format!("cannot find the {} namespace {id}", namespace.name))
                         .because(source)
                         .hint("namespaces have numbers since Linux 6.18; before 6.19 one is found by a process in it")
                 })?,
@@ -199,8 +211,8 @@ impl Joins {
     }
 
     fn add_all(&mut self, target: &Process) -> Result<(), Error> {
-        let effective = capabilities(None).tried(|| "cannot read the capabilities")?.effective;
-        let privileged = effective.contains(CapabilitySet::SYS_ADMIN);
+        let caller = Caller::current()?;
+        let privileged = caller.privileged && caller.initial;
         for namespace in namespace::ALL {
             let its = match namespace.inode(Some(target.pid.unsigned_abs())) {
                 Ok(inode) => inode,
@@ -251,28 +263,19 @@ impl Joins {
     /// here, which takes rights away, else first, which gives them.
     fn enter(&self, target: Option<&Process>) -> Result<(), Error> {
         let user = namespace::USER.flag;
-        let mut of_process = self.of_process;
-        let mut others: Vec<_> = self.others.iter().collect();
+        let of_process = target.map(|target| (target.pidfd.as_fd(), self.of_process));
+        let others = self.others.iter().map(|(namespace, fd)| (fd.as_fd(), namespace.flag));
+        let mut joins: Vec<_> = of_process.into_iter().chain(others).filter(|(_, flags)| *flags != 0).collect();
         if self.flags() & user != 0 {
-            if of_process & !user != 0 && by_process(target, of_process & !user).is_ok() {
-                of_process &= user;
+            for (fd, flags) in &mut joins {
+                if *flags & !user != 0 && set(*fd, *flags & !user).is_ok() {
+                    *flags &= user;
+                }
             }
-            others.retain(|(namespace, fd)| namespace.flag == user || set(fd, namespace.flag).is_err());
-            others.sort_by_key(|(namespace, _)| namespace.flag != user);
-            if let Some((namespace, fd)) = others.first().filter(|(namespace, _)| namespace.flag == user) {
-                set(fd, namespace.flag).map_err(|errno| refused(&[namespace], errno))?;
-                others.remove(0);
-            }
+            joins.sort_by_key(|(_, flags)| flags & user == 0);
         }
-        if of_process != 0 {
-            by_process(target, of_process).map_err(|errno| {
-                let names: Vec<_> = namespace::ALL.into_iter().filter(|one| of_process & one.flag != 0).collect();
-                refused(&names, errno)
-            })?;
-        }
-        others
-            .into_iter()
-            .try_for_each(|(namespace, fd)| set(fd, namespace.flag).map_err(|errno| refused(&[namespace], errno)))
+        let mut left = joins.into_iter().filter(|(_, flags)| *flags != 0);
+        left.try_for_each(|(fd, flags)| set(fd, flags).map_err(|errno| refused(flags, errno)))
     }
 }
 
@@ -280,21 +283,17 @@ fn set(fd: impl AsFd, flags: u64) -> Result<(), Errno> {
     setns(fd, CloneFlags::from_bits_retain(flags as i32))
 }
 
-fn by_process(target: Option<&Process>, flags: u64) -> Result<(), Errno> {
-    target.map_or(Err(Errno::ESRCH), |target| set(&target.pidfd, flags))
-}
-
-fn refused(namespaces: &[&Namespace], errno: Errno) -> Error {
-    let names: Vec<_> = namespaces.iter().map(|namespace| namespace.name).collect();
-    let user = namespaces.iter().any(|namespace| namespace.flag == namespace::USER.flag);
+fn refused(flags: u64, errno: Errno) -> Error {
     let hint = match errno {
-        Errno::EPERM => Some("only root, or who owns the user namespace above them, may do that"),
-        Errno::EINVAL if user => Some("one's own user namespace cannot be entered again"),
-        Errno::EINVAL => Some("the file is a namespace of another type, or none"),
+        Errno::EPERM if flags & namespace::USER.flag == 0 => {
+            Some("only root may do that, or who owns the user namespace above them: enter that, too (--user)")
+        }
+        Errno::EPERM => Some("only root may do that, or who owns that user namespace"),
+        Errno::EINVAL if flags & namespace::USER.flag != 0 => Some("one's own user namespace cannot be entered again"),
+        Errno::EINVAL => Some("a file is no namespace of that type, or the kernel has none of it"),
         _ => None,
     };
-    let s = if names.len() == 1 { "" } else { "s" };
-    Error::new(format!("cannot enter the {} namespace{s}", names.join(", "))).because(errno).maybe_hint(hint)
+    Error::new(format!("cannot enter the {}", namespace::names(flags))).because(errno).maybe_hint(hint)
 }
 
 fn required<'a>(target: Option<&'a Process>, option: &str) -> Result<&'a Process, Error> {
@@ -319,7 +318,6 @@ pub fn open_dir(dir: &Dir, its: &str, process: Option<&OwnedFd>) -> Result<Owned
 /// program's file, if he found it in /proc (CVE-2019-5736).
 fn exposes_own_program(target: Option<&Process>) -> Result<bool, Error> {
     let own = stat("/proc/self/exe").tried(|| "cannot look at /proc/self/exe")?;
-    // Of who is in there only the map of a process tells.
     let Some(target) = target else { return Ok(true) };
     let map = |file: &str| -> Result<IdMap, Error> {
         let path = PathBuf::from(format!("/proc/{}/{file}", target.pid));

@@ -15,6 +15,7 @@ use seal::{Error, cli};
 use Argument::{No, Optional, Required, RequiredShort};
 
 const ABOUT: &str = "Run a command in the container that PID supervises, or in namespaces of process PID";
+const THEIR_ABOUT: &str = "Run a command in namespaces of another process, or of files";
 const USAGE: &str = "[OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n--list [--json]";
 const THEIR_USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
 
@@ -26,7 +27,7 @@ const OPTIONS: &[Opt] = &[
     ),
     Opt::new('h', "help", No, "Show this help"),
     Opt::new('V', "version", No, "Show the version"),
-    Opt::new('t', "target", Required("PID[:INODE]"), "The process, in place of the operand").docs(
+    Opt::new('t', "target", Required("PID[:INODE]"), "The process (in place of the operand PID)").docs(
         "INODE, of its pidfd, tells it from a later process of the same PID. The last --target counts. Without a \
          namespace, the command runs all the same, as with util-linux before 2.41.",
     ),
@@ -92,7 +93,7 @@ pub struct Options {
     pub(crate) all: bool,
     /// CLONE_NEW* flags of what is entered of the target.
     pub(crate) namespaces: u64,
-    pub(crate) files: Vec<(&'static Namespace, File)>,
+    pub(crate) files: Vec<(&'static Namespace, Source)>,
     pub(crate) socket: Option<i32>,
     pub(crate) user_parent: bool,
     pub(crate) uid: Option<Id>,
@@ -111,7 +112,7 @@ pub struct Options {
 }
 
 /// A namespace that is not the target's.
-pub(crate) enum File {
+pub(crate) enum Source {
     Path(PathBuf),
     Id(u64),
 }
@@ -134,15 +135,17 @@ pub(crate) enum Dir {
 
 /// Parses the arguments of this process.
 pub fn parse(called: &Called) -> Result<Options, Error> {
-    let (tables, usage): (&[&[Opt]], _) =
-        if called.theirs { (&[OPTIONS], THEIR_USAGE) } else { (&[OPTIONS, OWN], USAGE) };
+    let (tables, about, usage): (&[&[Opt]], _, _) = match called.theirs {
+        true => (&[OPTIONS], THEIR_ABOUT, THEIR_USAGE),
+        false => (&[OPTIONS, OWN], ABOUT, USAGE),
+    };
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();
     loop {
         while let Some((option, argument)) = parser.option()? {
             match option.long {
-                "help" => called.help(ABOUT, usage, tables),
-                "man" => called.man(ABOUT, usage, tables),
+                "help" => called.help(about, usage, tables),
+                "man" => called.man(about, usage, tables),
                 "version" => called.version(),
                 name => options.set(name, argument)?,
             }
@@ -156,7 +159,7 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
         }
     }
     options.command = parser.rest();
-    options.check()?;
+    options.check(called.theirs)?;
     Ok(options)
 }
 
@@ -183,8 +186,8 @@ impl Options {
             "setuid" => self.uid = id()?,
             "setgid" => self.gid = id()?,
             "root" => self.root = dir(argument),
-            "wd" => self.wd = dir(argument),
-            "wdns" => self.cwd = argument.map(PathBuf::from),
+            "wd" => self.wd = dir(argument.map(without_equals)),
+            "wdns" => self.cwd = argument.map(without_equals).map(PathBuf::from),
             "no-fork" => self.no_fork = true,
             "preserve-credentials" => self.preserve = true,
             "follow-context" => self.context = true,
@@ -221,16 +224,15 @@ impl Options {
             self.namespaces |= namespace.flag;
             return Ok(());
         };
-        let bytes = file.into_vec();
-        let bytes = bytes.strip_prefix(b"=").unwrap_or(&bytes);
+        let bytes = without_equals(file).into_vec();
         let file = match bytes.strip_prefix(b":") {
             Some(id) => {
                 let number = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
                 let shown = String::from_utf8_lossy(id);
                 let bad = || Error::new(format!("--{} \":{shown}\": no number of a namespace", namespace.option()));
-                File::Id(number.ok_or_else(bad)?)
+                Source::Id(number.ok_or_else(bad)?)
             }
-            None => File::Path(OsString::from_vec(bytes.to_vec()).into()),
+            None => Source::Path(OsString::from_vec(bytes).into()),
         };
         self.files.push((namespace, file));
         Ok(())
@@ -254,10 +256,12 @@ impl Options {
         let dirs = [&self.root, &self.wd].iter().any(|dir| matches!(dir, Some(Dir::Its)));
         let of_process = self.all || self.namespaces != 0 || self.socket.is_some();
         let more = self.context || self.join_cgroup || self.environment;
-        !self.names_namespaces() || of_process || follow || dirs || more
+        let parent = self.user_parent && self.files.is_empty();
+        let by_file = !self.files.is_empty() || matches!(self.root, Some(Dir::Path(_)));
+        !by_file || of_process || parent || follow || dirs || more
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, theirs: bool) -> Result<(), Error> {
         if self.json && !self.list {
             return Err(Error::usage("--json needs --list"));
         }
@@ -269,6 +273,14 @@ impl Options {
         }
         if self.wd.is_some() && self.cwd.is_some() {
             return Err(Error::new("--wd and --wdns exclude each other"));
+        }
+        if self.join_cgroup && self.no_cgroup {
+            return Err(Error::new("--join-cgroup and --no-cgroup exclude each other"));
+        }
+        let ends_otherwise = self.ties.kill_child.is_some_and(|signal| signal != libc::SIGKILL);
+        if ends_otherwise && !theirs && !self.names_namespaces() {
+            return Err(Error::new("--kill-child of another signal than KILL is for single namespaces")
+                .hint("in a container CMD ends with inject, whatever it did"));
         }
         let tied = self.ties.kill_child.is_some() || self.ties.forward;
         if self.no_fork && tied {
@@ -283,4 +295,10 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// What is glued to a letter may have a `=` before it (util-linux 2.42).
+fn without_equals(value: OsString) -> OsString {
+    let bytes = value.into_vec();
+    OsString::from_vec(bytes.strip_prefix(b"=").map(<[u8]>::to_vec).unwrap_or(bytes))
 }

@@ -47,7 +47,10 @@ impl Named {
         let text = text.to_str().ok_or_else(bad)?;
         let (pid, inode) = text.split_once(':').map_or((text, None), |(pid, inode)| (pid, Some(inode)));
         let pid = number(pid).and_then(|pid| pid.try_into().ok()).filter(|&pid: &i32| pid > 0).ok_or_else(bad)?;
-        let pidfd = process::pidfd(pid).map_err(|_| gone(pid))?;
+        let pidfd = process::pidfd(pid).map_err(|errno| match errno {
+            rustix::io::Errno::SRCH => gone(pid),
+            errno => Error::new(format!("cannot open a pidfd of process {pid}")).because(errno),
+        })?;
         if let Some(inode) = inode {
             is_incarnation(&pidfd, pid, inode.parse().map_err(|_| bad())?)?;
         }
@@ -134,9 +137,8 @@ impl Target {
             return Ok(());
         }
         setns(&self.pidfd, CloneFlags::from_bits_retain(flags as i32)).map_err(|errno| {
-            let names: Vec<_> = namespaces.iter().map(|namespace| namespace.name).collect();
             let denied = errno == nix::errno::Errno::EPERM;
-            Error::new(format!("cannot join the {} namespaces of process {}", names.join(", "), self.pid))
+            Error::new(format!("cannot join the {} of process {}", namespace::names(flags), self.pid))
                 .because(errno)
                 .maybe_hint(denied.then_some("only root, or who owns the user namespace above them, may do that"))
         })

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use seal::Error;
 use seal::exec::{self, Environment};
+use seal::{Context, Error};
 
 use crate::getopt::{self, Opt};
 use crate::process::Status;
@@ -52,12 +52,17 @@ impl Called {
     /// Prints the help and exits.
     pub fn help(&self, about: &str, usage: &str, table: &[&[Opt]]) -> ! {
         let usage = self.usage(usage, "\n       ");
-        print(&format!("{about}\n\nUsage: {usage}\n\nOptions:\n{}", getopt::help(table)))
+        self.print(&format!("{about}\n\nUsage: {usage}\n\nOptions:\n{}", getopt::help(table)))
     }
 
     /// Prints the man page and exits.
     pub fn man(&self, about: &str, usage: &str, table: &[&[Opt]]) -> ! {
-        print(&getopt::man(self.name, about, &self.usage(usage, "\n"), table))
+        self.print(&getopt::man(self.name, about, &self.usage(usage, "\n"), table))
+    }
+
+    fn print(&self, text: &str) -> ! {
+        let shown = std::io::stdout().write_all(text.as_bytes());
+        seal::exit(shown.tried(|| "cannot write to stdout").map_or_else(|error| self.report(&error), |()| 0))
     }
 
     fn usage(&self, usage: &str, separator: &str) -> String {
@@ -66,7 +71,7 @@ impl Called {
 
     /// Prints the version and exits.
     pub fn version(&self) -> ! {
-        print(&format!(
+        self.print(&format!(
             "{} {}{}\n",
             self.name,
             if self.theirs { "from nstools " } else { "" },
@@ -111,9 +116,4 @@ impl Called {
 fn their_failure(error: Error, name: &OsStr) -> Error {
     let status = if error.errno() == libc::ENOENT { 127 } else { 126 };
     error.told(format!("failed to execute {}", name.display())).status(status)
-}
-
-fn print(text: &str) -> ! {
-    let shown = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
-    seal::exit(if shown.is_ok() { 0 } else { 125 })
 }

@@ -1,7 +1,7 @@
 //! The clocks of a time namespace (time_namespaces(7)).
 
-use std::fs;
 use std::os::fd::AsFd;
+use std::{fmt, fs};
 
 use nix::sched::{CloneFlags, setns};
 use seal::{Context, Error};
@@ -34,16 +34,30 @@ impl Offset {
     }
 }
 
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = i128::from(self.seconds) * NANO + i128::from(self.nanoseconds);
+        let (sign, total) = (if total < 0 { "-" } else { "" }, total.unsigned_abs());
+        let (whole, fraction) = (total / NANO as u128, format!("{:09}", total % NANO as u128));
+        let text = format!("{sign}{whole}.{fraction}");
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
 const NANO: i128 = 1_000_000_000;
 
 /// Sets the clocks of the time namespace that this process has unshared. It
 /// must be empty still: the kernel freezes them with the first process in it.
 pub fn set(monotonic: Option<Offset>, boottime: Option<Offset>) -> Result<(), Error> {
     for (clock, offset) in [("monotonic", monotonic), ("boottime", boottime)] {
-        if let Some(Offset { seconds, nanoseconds }) = offset {
-            fs::write("/proc/self/timens_offsets", format!("{clock} {seconds} {nanoseconds}\n"))
-                .tried(|| format!("cannot set the {clock} clock {seconds} s and {nanoseconds} ns forward"))?;
-        }
+        let Some(offset) = offset else { continue };
+        let Offset { seconds, nanoseconds } = offset;
+        fs::write("/proc/self/timens_offsets", format!("{clock} {seconds} {nanoseconds}\n")).map_err(|source| {
+            let range = source.raw_os_error() == Some(libc::ERANGE);
+            Error::new(format!("cannot move the {clock} clock by {offset} s"))
+                .because(source)
+                .maybe_hint(range.then_some("it can go neither below 0 nor beyond 146 years"))
+        })?;
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ fn denied() -> Option<&'static str> {
     let denied = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     denied.then_some(
         "setgroups is denied in this user namespace, as a gid map that its own creator wrote requires: \
-         map groups with newgidmap (--map-auto, --map-groups)",
+         unlike one that newgidmap wrote (--map-auto, --map-groups of unshare)",
     )
 }
 

@@ -172,7 +172,7 @@ impl<'a> Parser<'a> {
 }
 
 /// The lines of `--help` that list the options.
-pub fn help(table: &[&[Opt]]) -> String {
+pub(crate) fn help(table: &[&[Opt]]) -> String {
     let mut text = String::new();
     for option in table.iter().copied().flatten() {
         let left = left(option);
@@ -197,7 +197,7 @@ fn left(option: &Opt) -> String {
 }
 
 /// The man page (man(7)) of a tool.
-pub fn man(tool: &str, about: &str, usage: &str, table: &[&[Opt]]) -> String {
+pub(crate) fn man(tool: &str, about: &str, usage: &str, table: &[&[Opt]]) -> String {
     let escaped = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
     let mut text = format!(
         ".TH {} 1\n.SH NAME\n{tool} \\- {}\n.SH SYNOPSIS\n.nf\n{}\n.fi\n.SH OPTIONS\n",

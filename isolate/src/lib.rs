@@ -13,7 +13,7 @@
 
 pub mod called;
 pub mod channel;
-pub mod clock;
+mod clock;
 pub mod console;
 pub mod container;
 pub mod credentials;
@@ -21,11 +21,11 @@ pub mod fork;
 pub mod getopt;
 pub mod inside;
 pub mod loopback;
-pub mod mounts;
+mod mounts;
 pub mod namespace;
 pub mod options;
-pub mod outside;
-pub mod persist;
+mod outside;
+mod persist;
 pub mod process;
 pub mod reaper;
 pub mod signal;

@@ -18,9 +18,14 @@ use seal::{Context, Error};
 /// Sets the propagation of all mounts.
 pub fn propagate(how: MountPropagationFlags) -> Result<(), Error> {
     mount_change("/", how | MountPropagationFlags::REC).map_err(|errno| {
-        // AppArmor lets a user namespace be made, and takes its rights away.
-        let hint = userns_hint(errno.raw_os_error());
-        Error::new("cannot change the propagation of the mounts").because(errno).maybe_hint(hint)
+        let hint = match errno {
+            Errno::INVAL => {
+                Some("\"/\" is no mount, as in a chroot: --propagation unchanged leaves mounts as they are")
+            }
+            // AppArmor lets a user namespace be made, and takes its rights away.
+            errno => userns_hint(errno.raw_os_error()),
+        };
+        Error::new("cannot change the propagation of \"/\"").because(errno).maybe_hint(hint)
     })
 }
 
@@ -53,11 +58,15 @@ pub fn proc(dir: &Path, is_private: bool) -> Result<(), Error> {
     })
 }
 
+/// Where a binfmt_misc is by default.
+pub const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
+
 /// Why a proc was refused with EPERM.
 fn proc_hint() -> String {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    match points.into_iter().find(|point| point.starts_with("/proc/")) {
+    // This one covers a directory that is always empty, and is no mask.
+    match points.into_iter().find(|&point| point.starts_with("/proc/") && point != BINFMT) {
         Some(point) => format!(
             "{point:?} is mounted over a part of /proc, and the kernel shows no one more than that in a user \
              namespace: unmask /proc where this was started (docker run --security-opt systempaths=unconfined)"

@@ -70,6 +70,12 @@ impl Namespace {
     }
 }
 
+/// `net namespace` or `net, ipc namespaces`, for messages.
+pub fn names(flags: u64) -> String {
+    let names: Vec<_> = ALL.iter().filter(|one| flags & one.flag != 0).map(|one| one.name).collect();
+    format!("{} namespace{}", names.join(", "), if names.len() == 1 { "" } else { "s" })
+}
+
 /// The user namespace that owns a namespace; of a user namespace, its parent.
 pub fn owner(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     sys::ns_get_userns(namespace.as_fd())

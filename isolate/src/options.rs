@@ -12,11 +12,13 @@ use crate::called::Called;
 use crate::clock::Offset;
 use crate::fork::Ties;
 use crate::getopt::{Argument, Opt, Parser};
+use crate::mounts::BINFMT;
 use crate::namespace::{self, Namespace};
 use crate::persist::File;
 use crate::signal;
 
 const ABOUT: &str = "Run a command in new namespaces, by default of the network (with lo up) and of IPC";
+const THEIR_ABOUT: &str = "Run a command in new namespaces";
 const USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
 
 use Argument::{No, Optional, OptionalLong, Required};
@@ -129,6 +131,16 @@ pub(crate) enum Id {
     Own,
 }
 
+impl Id {
+    /// Where `own` is the caller's.
+    pub(crate) fn or(self, own: u32) -> u32 {
+        match self {
+            Self::Number(id) => id,
+            Self::Own => own,
+        }
+    }
+}
+
 /// Of the mounts in a new mount namespace; `None` leaves them as they are.
 pub(crate) struct Propagation(pub Option<MountPropagationFlags>);
 
@@ -147,12 +159,13 @@ impl Propagation {
 /// Parses the arguments of this process.
 pub fn parse(called: &Called) -> Result<Options, Error> {
     let tables: &[&[Opt]] = if called.theirs { &[OPTIONS] } else { &[OPTIONS, MAN] };
+    let about = if called.theirs { THEIR_ABOUT } else { ABOUT };
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();
     while let Some((option, argument)) = parser.option()? {
         match option.long {
-            "help" => called.help(ABOUT, USAGE, tables),
-            "man" => called.man(ABOUT, USAGE, tables),
+            "help" => called.help(about, USAGE, tables),
+            "man" => called.man(about, USAGE, tables),
             "version" => called.version(),
             name => options.set(name, argument)?,
         }
@@ -233,6 +246,11 @@ impl Options {
         Ok(())
     }
 
+    /// Whether more than one's own id is mapped.
+    pub(crate) fn maps_ranges(&self) -> bool {
+        !self.map_users.is_empty() || !self.map_groups.is_empty()
+    }
+
     fn add(&mut self, namespace: &'static Namespace, file: Option<OsString>) {
         self.namespaces |= namespace.flag;
         if let Some(file) = file {
@@ -254,7 +272,7 @@ impl Options {
             self.binfmt = Some(BINFMT.into());
         }
         let maps = self.map_user.is_some() || self.map_group.is_some();
-        if maps || !self.map_users.is_empty() || !self.map_groups.is_empty() || self.binfmt.is_some() {
+        if maps || self.maps_ranges() || self.binfmt.is_some() {
             self.namespaces |= namespace::USER.flag;
         }
         if self.proc.is_some() || self.binfmt.is_some() {
@@ -275,7 +293,6 @@ impl Options {
     }
 }
 
-const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 const NOBODY: &str = "is neither an id nor a name";
 
 /// An id, as strtoul(3) takes it, since output of ps(1) has blanks before it;

@@ -47,7 +47,7 @@ impl Outside {
         }
     }
 
-    /// Waits for its end, so that the command has no child that it does not know.
+    /// Waits for its end.
     pub fn end(self) {
         drop(self.channel);
         let _ = self.child.wait();

@@ -59,7 +59,7 @@ pub fn fork(flags: u64) -> Result<Forked, Errno> {
 /// Starts a child that runs `child` and exits with what that gives, unless it
 /// becomes another program; until then this process stands still and shares its
 /// memory, which costs a third of a fork.
-pub fn vfork(mut child: impl FnMut() -> u8) -> Result<Child, Errno> {
+pub(crate) fn vfork(mut child: impl FnMut() -> u8) -> Result<Child, Errno> {
     sys::vfork(&mut child).map(|(pid, pidfd)| Child { pid, pidfd })
 }
 
@@ -85,7 +85,7 @@ impl Child {
     }
 
     /// Waits until it ends or stops.
-    pub fn next_change(&self) -> rustix::io::Result<Status> {
+    pub(crate) fn next_change(&self) -> rustix::io::Result<Status> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED;
         self.wait_for(options).map(|status| status.expect("waitid without WNOHANG tells something"))
     }
@@ -146,9 +146,14 @@ pub fn own_pidfd() -> rustix::io::Result<OwnedFd> {
     pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
 }
 
-/// A pidfd for process `pid`.
+/// A pidfd for process `pid`, or for thread `pid` since Linux 6.9.
 pub fn pidfd(pid: i32) -> rustix::io::Result<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?, PidfdFlags::empty())
+    let thread = PidfdFlags::from_bits_retain(libc::O_EXCL as u32);
+    let pid = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => pidfd_open(pid, thread),
+        opened => opened,
+    }
 }
 
 /// Whether the process of a pidfd has ended.

@@ -36,12 +36,21 @@ pub fn by_name(name: &str) -> Option<i32> {
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let realtime = |base: i32, offset: &str| match offset {
         "" => Some(base),
-        offset => Some(base + offset.strip_prefix('+').unwrap_or(offset).parse::<i32>().ok()?),
+        offset if offset.starts_with(['+', '-']) => Some(base.saturating_add(offset.parse::<i32>().ok()?)),
+        _ => None,
     };
     let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         (Some(offset), _) => realtime(libc::SIGRTMIN(), offset)?,
         (_, Some(offset)) => realtime(libc::SIGRTMAX(), offset)?,
-        _ => return Some(format!("SIG{name}").parse::<Signal>().ok()? as i32),
+        _ => {
+            let name = match name {
+                "IOT" => "ABRT",
+                "POLL" => "IO",
+                "CLD" => "CHLD",
+                name => name,
+            };
+            return Some(format!("SIG{name}").parse::<Signal>().ok()? as i32);
+        }
     };
     (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number).then_some(number)
 }
@@ -163,12 +172,18 @@ mod tests {
 
     #[test]
     fn names() {
-        for (name, number) in
-            [("TERM", 15), ("sigkill", 9), ("RTMIN", libc::SIGRTMIN()), ("RTMAX-1", libc::SIGRTMAX() - 1)]
-        {
+        for (name, number) in [
+            ("TERM", 15),
+            ("sigkill", 9),
+            ("IOT", libc::SIGABRT),
+            ("POLL", libc::SIGIO),
+            ("CLD", libc::SIGCHLD),
+            ("RTMIN", libc::SIGRTMIN()),
+            ("RTMAX-1", libc::SIGRTMAX() - 1),
+        ] {
             assert_eq!(by_name(name), Some(number), "{name}");
         }
-        for name in ["15", "", "SIG", "NOSUCH", "RTMIN-1", "RTMAX+1"] {
+        for name in ["15", "", "SIG", "NOSUCH", "RTMIN-1", "RTMAX+1", "RTMIN3"] {
             assert_eq!(by_name(name), None, "{name}");
         }
     }

@@ -27,12 +27,20 @@ pub fn clone3(flags: u64) -> Result<Option<(libc::pid_t, OwnedFd)>, Errno> {
     }
 }
 
-/// More than any child here has been seen to use.
+/// Room for what a child does before its exec, and a page below it that no one
+/// may touch: more than that is SIGSEGV, and no write to memory of others.
 const STACK: usize = 512 * 1024;
+const GUARD: usize = 64 * 1024;
 
 /// clone(2) with CLONE_VM and CLONE_VFORK, which costs a third of a fork: the
 /// child runs `child` in our memory, on a stack of its own, and exits with what
 /// that gives, unless it becomes another program; until then we are suspended.
+/// Only for a program of one thread.
+///
+/// The memory is shared, and with it errno, thread-locals and whether the process
+/// is dumpable, but not fds, signal masks and dispositions. A child that is killed
+/// leaves the heap as it was that instant: the caller should do little more than
+/// wait and exit. If we are killed, the child goes on alone.
 pub fn vfork(child: &mut dyn FnMut() -> u8) -> Result<(libc::pid_t, OwnedFd), Errno> {
     extern "C" fn start(child: *mut libc::c_void) -> libc::c_int {
         // SAFETY: it points to `child` below, whose owner is suspended.
@@ -40,18 +48,24 @@ pub fn vfork(child: &mut dyn FnMut() -> u8) -> Result<(libc::pid_t, OwnedFd), Er
         seal::exit(child())
     }
     let mut child = child;
-    let mut stack = vec![0u8; STACK];
     let mut pidfd: libc::c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    // SAFETY: this program has one thread, and that is suspended while the child
-    // uses its memory: the child may do what a function called here might. It
-    // never returns to a frame of ours. The end of the stack is aligned to 16.
+    let size = GUARD + STACK;
+    // SAFETY: the mapping is new and ours; its end is aligned as a stack must be.
+    // The one thread that could use our memory is suspended while the child uses
+    // it, and the child never returns to a frame of ours. When clone returns, it
+    // has left the stack.
     let pid = unsafe {
-        let top = stack.as_mut_ptr().add(STACK);
-        let top = top.sub(top as usize % 16);
-        libc::clone(start, top.cast(), flags, (&raw mut child).cast(), &raw mut pidfd)
+        let map = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
+        let stack = libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, map, -1, 0);
+        if stack == libc::MAP_FAILED || libc::mprotect(stack, GUARD, libc::PROT_NONE) == -1 {
+            return Err(Errno::last());
+        }
+        let pid = libc::clone(start, stack.byte_add(size), flags, (&raw mut child).cast(), &raw mut pidfd);
+        let result = Errno::result(pid);
+        libc::munmap(stack, size);
+        result?
     };
-    Errno::result(pid)?;
     // SAFETY: the kernel has just given us this fd, and nothing else knows it.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
@@ -160,12 +174,12 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// open_by_handle_at(2) of the namespace with this id, as Linux 6.19 allows it.
 pub fn open_namespace(id: u64, flag: u32) -> Result<OwnedFd, Errno> {
-    let mut handle = NamespaceHandle { bytes: 16, kind: FILEID_NSFS, id, flag, inode: 0 };
+    let handle = NamespaceHandle { bytes: 16, kind: FILEID_NSFS, id, flag, inode: 0 };
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: the kernel reads a file_handle and the 16 bytes that it says
     // follow, and gives a new fd, which nothing else knows.
     unsafe {
-        let fd = libc::syscall(libc::SYS_open_by_handle_at, FD_NSFS_ROOT, &raw mut handle, flags);
+        let fd = libc::syscall(libc::SYS_open_by_handle_at, FD_NSFS_ROOT, &raw const handle, flags);
         Ok(OwnedFd::from_raw_fd(Errno::result(fd)? as libc::c_int))
     }
 }

@@ -14,11 +14,10 @@ use seal::exec::Environment;
 use seal::{Context, Error};
 
 use crate::called::Called;
-use crate::channel::{Channel, Message};
-use crate::fork::{Leash, fork};
+use crate::fork::{Pdeathsig, fork};
 use crate::mounts::{self, Binfmt};
 use crate::options::{Id, Options};
-use crate::outside::{Job, Outside};
+use crate::outside::Outside;
 use crate::{clock, credentials, loopback, namespace, persist};
 
 /// Becomes the command, or waits for it where it is a child; then gives its status.
@@ -27,6 +26,10 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
         // unshare gives SIGCHLD its default, for its command too.
         seal::forget_ignored_children();
     }
+    let outside = start_outside(options)?;
+    if let Some((uid, gid)) = options.owner {
+        become_owner(uid, gid)?;
+    }
     if options.namespaces == 0 && !called.theirs {
         isolate()?;
         loopback::up().map_err(|error| {
@@ -34,54 +37,37 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
             error.maybe_hint(hint)
         })?;
     }
-    let outside = start_outside(options)?;
-    if let Some((uid, gid)) = options.owner {
-        own(uid, gid)?;
-    }
     let own = own_ids();
     make(options.namespaces)?;
     write_maps(options, own, outside.as_ref())?;
     clock::set(options.monotonic, options.boottime)?;
-    if options.fork {
-        return run_child(options, called, outside);
-    }
-    keep(options, outside)?;
     if options.namespaces & namespace::TIME.flag != 0 {
         clock::enter()?;
     }
-    Err(become_command(options, called, None))
-}
-
-/// The command as a child. The first process in a PID namespace makes it one
-/// that can be bound on a file: the child waits for that.
-fn run_child(options: &Options, called: &Called, outside: Option<Outside>) -> Result<u8, Error> {
-    let (mut bound, wait) =
-        if options.files.is_empty() { (None, None) } else { Channel::pair().map(|(a, b)| (Some(a), Some(b)))? };
-    let parent = fork(options.ties, &[Signal::SIGINT, Signal::SIGTERM], wait.is_none(), |leash| {
-        // This copy would keep the end of the parent from us.
-        drop(bound.take());
-        if let Some(wait) = &wait
-            && !matches!(wait.receive(), Ok(Some(Message::Go)))
-        {
-            // The parent says why, or is gone.
-            return 1;
-        }
-        called.report(&become_command(options, called, Some(leash)))
-    })?;
-    drop(wait);
-    if let Err(error) = keep(options, outside) {
-        parent.end();
-        return Err(error);
+    let bind_files = |outside: Option<&Outside>| outside.map_or(Ok(()), Outside::step);
+    if !options.fork {
+        bind_files(outside.as_ref())?;
+        // The command is to have no child that it does not know.
+        outside.into_iter().for_each(Outside::end);
+        return Err(become_command(options, called, None));
     }
-    bound.iter().for_each(|bound| bound.send(&Message::Go));
     let init = options.namespaces & namespace::PID.flag != 0;
-    Ok(called.end_as(parent.wait(init)?))
+    let parent = fork(options.ties, &[Signal::SIGINT, Signal::SIGTERM], init, |pdeathsig| {
+        // Only with a process in it is a PID namespace one that can be bound.
+        let error = match bind_files(outside.as_ref()) {
+            Ok(()) => become_command(options, called, Some(pdeathsig)),
+            Err(error) => error,
+        };
+        called.report(&error)
+    })?;
+    outside.into_iter().for_each(Outside::end);
+    Ok(called.end_as(parent.wait()?))
 }
 
 /// All that is left to do in the process that becomes the command.
-fn become_command(options: &Options, called: &Called, leash: Option<&Leash>) -> Error {
+fn become_command(options: &Options, called: &Called, pdeathsig: Option<&Pdeathsig>) -> Error {
     let prepare = || {
-        show(options)?;
+        set_up_files(options)?;
         credentials::set(options.uid, options.gid, false, options.keep_caps)?;
         let keep = options.keep_caps && options.namespaces & namespace::USER.flag != 0;
         if keep { credentials::keep_capabilities() } else { Ok(()) }
@@ -89,7 +75,7 @@ fn become_command(options: &Options, called: &Called, leash: Option<&Leash>) -> 
     if let Err(error) = prepare() {
         return error;
     }
-    leash.iter().for_each(|leash| leash.tie());
+    pdeathsig.iter().for_each(|pdeathsig| pdeathsig.set());
     called.exec(&options.command, &environment(options))
 }
 
@@ -118,38 +104,38 @@ fn make(flags: u64) -> Result<(), Error> {
         return Ok(());
     }
     unshare(CloneFlags::from_bits_retain(flags as i32)).map_err(|errno| {
-        let names: Vec<_> = namespace::ALL.iter().filter(|one| flags & one.flag != 0).map(|one| one.name).collect();
-        let s = if names.len() == 1 { "" } else { "s" };
-        let error = Error::new(format!("cannot create {} namespace{s}", names.join(", "))).because(errno);
-        if flags & namespace::USER.flag != 0 {
-            error.maybe_hint(userns_hint(errno as i32))
-        } else {
-            let hint = "only root may do that outside of a user namespace of his own: add -r (--map-root-user)";
-            error.maybe_hint((errno == Errno::EPERM).then_some(hint))
+        let error = Error::new(format!("cannot create {}", namespace::names(flags))).because(errno);
+        let of_user = flags & namespace::USER.flag != 0;
+        match errno {
+            Errno::ENOSPC => error.hint(limits(flags)),
+            Errno::EPERM if !of_user => {
+                error.hint("only root may do that outside of a user namespace of his own: add -r (--map-root-user)")
+            }
+            _ if of_user => error.maybe_hint(userns_hint(errno as i32)),
+            _ => error,
         }
     })
+}
+
+/// What ENOSPC is about (namespaces(7)).
+fn limits(flags: u64) -> String {
+    let made = namespace::ALL.iter().filter(|one| flags & one.flag != 0);
+    let names: Vec<_> = made.map(|one| format!("user.max_{}_namespaces", one.name)).collect();
+    format!("a limit is reached, or they nest too deep: sysctl {}", names.join(" "))
 }
 
 /// Whatever has to be done with the rights of before, in two steps: maps of
 /// more than one's own id, then files.
 fn start_outside(options: &Options) -> Result<Option<Outside>, Error> {
-    let ranges = !options.map_users.is_empty() || !options.map_groups.is_empty();
+    let ranges = options.maps_ranges();
     if !ranges && options.files.is_empty() {
         return Ok(None);
     }
     let pid = own_pid()?;
-    let mut jobs: Vec<Job> = Vec::new();
-    let caller = Caller::current()?;
-    let maps = if ranges { Some(range_maps(options, &caller)?) } else { None };
-    let write_maps = || maps.as_ref().map_or(Ok(()), |maps| maps.write(&caller, pid));
+    let maps = if ranges { Some(range_maps(options, Caller::current()?)?) } else { None };
+    let write_maps = || maps.as_ref().map_or(Ok(()), |(caller, maps)| maps.write(caller, pid));
     let bind = || persist::bind(pid, &options.files);
-    if maps.is_some() {
-        jobs.push(&write_maps);
-    }
-    if !options.files.is_empty() {
-        jobs.push(&bind);
-    }
-    Outside::start(&jobs).map(Some)
+    Outside::start(&[&write_maps, &bind]).map(Some)
 }
 
 /// This process as /proc numbers it.
@@ -159,26 +145,21 @@ fn own_pid() -> Result<u32, Error> {
     link.to_str().and_then(|pid| pid.parse().ok()).ok_or_else(|| Error::new(cannot()))
 }
 
-fn range_maps(options: &Options, caller: &Caller) -> Result<Maps, Error> {
+fn range_maps(options: &Options, caller: Caller) -> Result<(Caller, Maps), Error> {
     let map = |kind, wanted: &[_], single: Option<Id>, own| {
         let single = if wanted.is_empty() { None } else { single.map(|id| id.or(own)) };
-        combined(kind, wanted, single, own, caller)
+        combined(kind, wanted, single, own, &caller)
     };
     // The creator is who owns the id that is mapped.
     let (uid, gid) = options.owner.unwrap_or((caller.uid, caller.gid));
-    Ok(Maps {
+    let maps = Maps {
         uid: map(Kind::Uid, &options.map_users, options.map_user, uid)?,
         gid: map(Kind::Gid, &options.map_groups, options.map_group, gid)?,
-    })
-}
-
-impl Id {
-    fn or(self, own: u32) -> u32 {
-        match self {
-            Self::Number(id) => id,
-            Self::Own => own,
-        }
+    };
+    if options.setgroups == Some(true) && maps.denies_setgroups(&caller) {
+        return Err(Error::new("--setgroups=allow and a map of your own ids alone exclude each other"));
     }
+    Ok((caller, maps))
 }
 
 /// One's own id alone is written from inside, which takes no privilege.
@@ -190,7 +171,7 @@ fn write_maps(options: &Options, own: (u32, u32), outside: Option<&Outside>) -> 
     } else if options.setgroups == Some(true) {
         write("setgroups", "allow")?;
     }
-    if let Some(outside) = outside.filter(|_| !options.map_users.is_empty() || !options.map_groups.is_empty()) {
+    if let Some(outside) = outside {
         outside.step()?;
     }
     if let Some(id) = options.map_user.filter(|_| options.map_users.is_empty()) {
@@ -204,29 +185,24 @@ fn write_maps(options: &Options, own: (u32, u32), outside: Option<&Outside>) -> 
 
 fn write(file: &str, text: &str) -> Result<(), Error> {
     fs::write(format!("/proc/self/{file}"), text).map_err(|source| {
-        let hint = userns_hint(source.raw_os_error().unwrap_or(0));
+        let errno = source.raw_os_error().filter(|&errno| errno != libc::EINVAL);
+        let hint = userns_hint(errno.unwrap_or(0));
         Error::new(format!("cannot write {file} {text:?}")).because(source).maybe_hint(hint)
     })
 }
 
 /// The user namespace will belong to this user.
-fn own(uid: u32, gid: u32) -> Result<(), Error> {
+fn become_owner(uid: u32, gid: u32) -> Result<(), Error> {
     let cannot = || format!("cannot become the owner {uid}:{gid}");
     setgroups(&[]).tried(cannot)?;
     setgid(Gid::from_raw(gid)).tried(cannot)?;
-    setuid(Uid::from_raw(uid)).tried(cannot)
-}
-
-/// Binds the files, and lets the helper go.
-fn keep(options: &Options, outside: Option<Outside>) -> Result<(), Error> {
-    let Some(outside) = outside else { return Ok(()) };
-    let bound = if options.files.is_empty() { Ok(()) } else { outside.step() };
-    outside.end();
-    bound
+    setuid(Uid::from_raw(uid)).tried(cannot)?;
+    // The kernel has given /proc/self to root, where maps and clocks are written.
+    nix::sys::prctl::set_dumpable(true).tried(cannot)
 }
 
 /// What CMD will see of the file system.
-fn show(options: &Options) -> Result<(), Error> {
+fn set_up_files(options: &Options) -> Result<(), Error> {
     let binfmt = match &options.binfmt {
         Some(dir) => Some((Binfmt::new()?, dir)),
         None => None,

@@ -88,6 +88,11 @@ impl Maps {
         write_unless_empty(pid, "gid_map", &self.gid)
     }
 
+    /// Whether writing them denies setgroups(2) inside.
+    pub fn denies_setgroups(&self, caller: &Caller) -> bool {
+        !caller.privileged && self.is_own(caller)
+    }
+
     /// Whether only the caller's own ids are mapped, which needs no privilege.
     fn is_own(&self, caller: &Caller) -> bool {
         let own = |map: &IdMap, id| matches!(map.extents(), [one] if one.outside == id && one.count == 1);
@@ -160,7 +165,8 @@ fn lines(map: &IdMap) -> String {
 fn write(pid: u32, file: &str, text: &str) -> Result<(), Error> {
     let path = format!("/proc/{pid}/{file}");
     fs::write(&path, text).map_err(|source| {
-        let hint = userns_hint(source.raw_os_error().unwrap_or(0));
+        let errno = source.raw_os_error().filter(|&errno| errno != Errno::EINVAL as i32);
+        let hint = userns_hint(errno.unwrap_or(0));
         Error::new(format!("cannot write {file} {:?}", text.trim_end())).because(source).maybe_hint(hint)
     })
 }

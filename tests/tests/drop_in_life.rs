@@ -91,7 +91,9 @@ fn the_child_may_answer_a_signal_that_is_passed_on() {
         let target = target(who);
         for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT")] {
             for mut command in forking(&names, &target, &["--forward-signals"]) {
-                let script = format!("trap 'echo heard; exit 3' {name}; echo ready; read word; echo never");
+                // Not a read that waits: a trap that comes just before it would wait, too.
+                let script =
+                    format!("trap 'echo heard; exit 3' {name}; echo ready; while :; do read word; done </dev/null");
                 let mut running = Running::ready(command.args(["sh", "-c", &script]));
                 running.signal(signal);
                 assert_eq!((running.line().as_str(), running.end()), ("heard", 3), "{command:?}");
