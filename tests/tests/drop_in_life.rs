@@ -52,6 +52,8 @@ fn the_init_of_a_pid_namespace_does_not_either() {
         for (option, signal) in [
             ("--kill-child", Signal::SIGHUP),
             ("--kill-child", Signal::SIGKILL),
+            // Init handles neither of these two; the kernel would drop TERM at the death of the parent.
+            ("--kill-child=TERM", Signal::SIGHUP),
             ("--forward-signals", Signal::SIGTERM),
             ("--forward-signals", Signal::SIGHUP),
         ] {

@@ -301,6 +301,68 @@ fn under_its_own_name() {
 }
 
 #[test]
+fn the_first_operand_is_the_pid() {
+    both(|who| {
+        let running = target(who, WAIT);
+        let pid = &*running.pid().to_string();
+        let run = |args: &[&str]| who.tool("inject").args(args).ran();
+        // Not the command.
+        assert_eq!(run(&["-F", pid, "echo", "ran"]).out(), "ran");
+        assert_eq!(run(&["--wd=/", "-F", pid, "pwd"]).out(), "/");
+        let read = ["readlink", "/proc/self/ns/user"];
+        let parent = run(&[&["--preserve-credentials", "--user-parent", "-U", pid][..], &read].concat());
+        assert!(parent.fails(125).contains("cannot enter the user namespace"), "one's own: {parent:?}");
+        for (options, word) in [
+            (&["--kill-child=TERM"][..], "--kill-child"),
+            (&["-c", "--no-cgroup"], "--no-cgroup"),
+            (&["--wd=/", "--wdns=/"], "--wdns"),
+            (&["-F", "--kill-child"], "--no-fork"),
+            (&["-n", "--carry"], "--carry"),
+        ] {
+            assert!(run(&[options, &[pid, "true"]].concat()).fails(125).contains(word), "{options:?}");
+        }
+    });
+}
+
+#[test]
+fn a_thread_has_namespaces_too() {
+    both(|who| {
+        // A second thread that has left the network of the first.
+        let program = "import ctypes, threading
+def leave():
+    ctypes.CDLL(None).unshare(0x40000000)
+    print(threading.get_native_id(), flush=True)
+    input()
+threading.Thread(target=leave).start()";
+        let mut command = who.command("/usr/bin/unshare");
+        let mut running = Running::start(command.args(["-r", "python3", "-c", program]));
+        let thread = running.line();
+        let there = fs::read_link(format!("/proc/{thread}/ns/net")).unwrap();
+        let user = if who.is_root() { &["-n"][..] } else { &["-U", "--preserve-credentials", "-n"] };
+        let entered = enter(who, &thread, &[user, &["readlink", "/proc/self/ns/net"]].concat()).out();
+        assert_eq!(entered, there.display().to_string());
+        assert_ne!(entered, link(running.pid(), "net"));
+    });
+}
+
+#[test]
+fn a_mount_namespace_by_a_file_may_hold_the_owner_of_the_tool() {
+    // CVE-2019-5736: the target's map says nothing of who is in that.
+    as_root(|who| {
+        let user = std::cell::RefCell::new(None);
+        as_user(|who| *user.borrow_mut() = Some(target(who, WAIT)));
+        let user = user.into_inner().unwrap();
+        let mut command = who.command("/usr/bin/unshare");
+        let mounts = Running::ready(command.args(["-m", "sh", "-c", WAIT]));
+        let file = format!("--mount=/proc/{}/ns/mnt", mounts.pid());
+        // The parent is seen through the file that it runs; read-only, its mount has no other name.
+        let read = ["sh", "-c", "readlink /proc/$PPID/exe"];
+        let seen = enter(who, user.pid(), &[&["-n", &file, "--kill-child"][..], &read].concat()).out();
+        assert_eq!(seen, "/");
+    });
+}
+
+#[test]
 fn statuses_of_both_names() {
     both(|who| {
         let running = target(who, WAIT);

@@ -103,6 +103,15 @@ fn ranges_leave_setgroups_allowed() {
 }
 
 #[test]
+fn setgroups_are_not_allowed_over_one_group() {
+    as_user(|who| {
+        let (uid, gid) = (format!("0:{}:1", who.uid), format!("0:{}:1", who.gid));
+        let args = ["--map-users", &uid, "--map-groups", &gid, "--setgroups=allow", "true"];
+        assert!(Names::new(who).unshare(&args).ran().fails(1).contains("--setgroups=allow"));
+    });
+}
+
+#[test]
 fn maps_that_are_none() {
     both(|who| {
         let names = Names::new(who);
@@ -133,6 +142,12 @@ print(struct.unpack('I', owner)[0], open('/proc/self/uid_map').read().split())";
         let args = [&["--owner", &owner, "-U"][..], &map, &["python3", "-c", program]].concat();
         let shown = names.unshare(&args).env("PATH", path(&names)).ran().out();
         assert_eq!(shown, format!("{} ['0', '0', '4294967295']", user.0));
+        // Written by the owner himself: his one id, and a clock.
+        let args = ["--owner", &owner, "-rT", "--monotonic", "5", "python3", "-c", program];
+        assert_eq!(
+            names.unshare(&args).env("PATH", path(&names)).ran().out(),
+            format!("{0} ['0', '{0}', '1']", user.0)
+        );
     });
     both(|who| {
         let names = Names::new(who);
