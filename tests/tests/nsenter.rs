@@ -335,7 +335,7 @@ def leave():
     input()
 threading.Thread(target=leave).start()";
         let mut command = who.command("/usr/bin/unshare");
-        let mut running = Running::start(command.args(["-r", "python3", "-c", program]));
+        let running = Running::start(command.args(["-r", "python3", "-c", program]));
         let thread = running.line();
         let there = fs::read_link(format!("/proc/{thread}/ns/net")).unwrap();
         let user = if who.is_root() { &["-n"][..] } else { &["-U", "--preserve-credentials", "-n"] };

@@ -142,12 +142,9 @@ print(struct.unpack('I', owner)[0], open('/proc/self/uid_map').read().split())";
         let args = [&["--owner", &owner, "-U"][..], &map, &["python3", "-c", program]].concat();
         let shown = names.unshare(&args).env("PATH", path(&names)).ran().out();
         assert_eq!(shown, format!("{} ['0', '0', '4294967295']", user.0));
-        // Written by the owner himself: his one id, and a clock.
+        // Written by the owner himself: his one id, by which he is told, and a clock.
         let args = ["--owner", &owner, "-rT", "--monotonic", "5", "python3", "-c", program];
-        assert_eq!(
-            names.unshare(&args).env("PATH", path(&names)).ran().out(),
-            format!("{0} ['0', '{0}', '1']", user.0)
-        );
+        assert_eq!(names.unshare(&args).env("PATH", path(&names)).ran().out(), format!("0 ['0', '{}', '1']", user.0));
     });
     both(|who| {
         let names = Names::new(who);
