@@ -1,7 +1,7 @@
 //! Which ids the two user namespaces of a container map.
 
 use pseudo::{Caller, Maps};
-use seal::{Context, Error};
+use seal::Error;
 
 use crate::options::Options;
 
@@ -50,16 +50,19 @@ impl Ids {
 
     /// Whether someone in the container may be the owner of a file of the host.
     pub fn may_own(&self, file: &rustix::fs::Stat) -> bool {
-        let maps = self.outer.as_ref().unwrap_or(&self.inner);
-        let is_owner = |extent: &pseudo::Extent| file.st_uid.wrapping_sub(extent.outside) < extent.count;
-        maps.uid.extents().iter().any(is_owner)
+        self.outside().uid.has_outside(file.st_uid)
     }
 
     /// Whether someone in the container could write to this program's own file,
     /// to which a command named /proc/self/exe would lead him (CVE-2019-5736).
     pub fn exposes_own_program(&self) -> Result<bool, Error> {
-        let own = rustix::fs::stat("/proc/self/exe").tried(|| "cannot look at /proc/self/exe")?;
-        Ok(own.st_mode & 0o022 != 0 || self.may_own(&own))
+        let maps = self.outside();
+        seal::own::is_exposed(|uid| maps.uid.has_outside(uid), |gid| maps.gid.has_outside(gid))
+    }
+
+    /// The maps onto ids of the host.
+    fn outside(&self) -> &Maps {
+        self.outer.as_ref().unwrap_or(&self.inner)
     }
 
     /// Whether mounts copied into the guard's namespace are not locked

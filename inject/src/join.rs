@@ -317,16 +317,13 @@ pub fn open_dir(dir: &Dir, its: &str, process: Option<&OwnedFd>) -> Result<Owned
 /// Whether someone in the user namespace of the target could write to this
 /// program's file, if he found it in /proc (CVE-2019-5736).
 fn exposes_own_program(target: Option<&Process>) -> Result<bool, Error> {
-    let own = stat("/proc/self/exe").tried(|| "cannot look at /proc/self/exe")?;
     let Some(target) = target else { return Ok(true) };
-    let map = |file: &str| -> Result<IdMap, Error> {
+    let map = |file: &str| {
         let path = PathBuf::from(format!("/proc/{}/{file}", target.pid));
         fs::read_to_string(&path).map(|text| IdMap::from_proc(&text)).tried(|| format!("cannot read {path:?}"))
     };
-    let has = |map: IdMap, id: u32| map.extents().iter().any(|extent| id.wrapping_sub(extent.outside) < extent.count);
-    Ok(own.st_mode & 0o002 != 0
-        || has(map("uid_map")?, own.st_uid)
-        || own.st_mode & 0o020 != 0 && has(map("gid_map")?, own.st_gid))
+    let (uids, gids) = (map("uid_map")?, map("gid_map")?);
+    seal::own::is_exposed(|uid| uids.has_outside(uid), |gid| gids.has_outside(gid))
 }
 
 /// Nobody may look into this process; each change of credentials sets this to

@@ -82,6 +82,11 @@ impl IdMap {
         Some(extent.outside + (id - extent.inside))
     }
 
+    /// Whether some inner id is `id` outside.
+    pub fn has_outside(&self, id: u32) -> bool {
+        self.0.iter().any(|extent| id.wrapping_sub(extent.outside) < extent.count)
+    }
+
     /// Every inner id onto itself: what a namespace inside this one repeats.
     pub fn identity(&self) -> Self {
         Self(self.0.iter().map(|extent| Extent { outside: extent.inside, ..*extent }).collect())

@@ -42,6 +42,14 @@ pub fn ensure_sealed() -> Result<(), Error> {
     }
 }
 
+/// Whether someone who may be any of these users and groups could write to this
+/// program's file, if he found it in /proc.
+pub fn is_exposed(has_uid: impl Fn(u32) -> bool, has_gid: impl Fn(u32) -> bool) -> Result<bool, Error> {
+    let own = rustix::fs::stat(EXE).tried(|| "cannot look at /proc/self/exe")?;
+    let writable = |bit| own.st_mode & bit != 0;
+    Ok(writable(0o002) || has_uid(own.st_uid) || writable(0o020) && has_gid(own.st_gid))
+}
+
 /// Whether what /proc/self/exe leads to can be written by nobody: a memfd with
 /// its seals, or a read-only mount that is in no mount namespace. The link of
 /// such a mount of a single file reads "/".
