@@ -1,10 +1,8 @@
 //! What a command takes over from the process whose namespaces it enters.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fstat, openat};
@@ -27,13 +25,7 @@ fn read(dir: &OwnedFd, name: &str) -> Result<Vec<u8>, Error> {
 
 /// Its environment.
 pub fn environment(dir: &OwnedFd) -> Result<Environment, Error> {
-    let bytes = read(dir, "environ")?;
-    let pairs = bytes.split(|&byte| byte == 0).filter_map(|pair| {
-        let middle = pair.iter().position(|&byte| byte == b'=')?;
-        let string = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-        Some((string(&pair[..middle]), string(&pair[middle + 1..])))
-    });
-    Ok(Environment::new(pairs))
+    read(dir, "environ").map(|bytes| Environment::from_proc(&bytes))
 }
 
 /// Its SELinux context, which the exec of the command will take; nothing where

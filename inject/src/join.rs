@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use isolate::called::Called;
-use isolate::fork::{Pdeathsig, fork};
+use isolate::fork::{Starting, fork};
 use isolate::namespace::{self, Namespace};
 use isolate::{credentials, process};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::setgroups;
 use pseudo::{Caller, IdMap};
-use rustix::fs::{Mode, OFlags, open, stat};
+use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::process::{PidfdGetfdFlags, chdir, chroot, fchdir, pidfd_getfd};
 use seal::exec::Environment;
 use seal::{Context, Error};
@@ -50,7 +50,8 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     let is_seen = flags & (namespace::PID.flag | namespace::MNT.flag) != 0;
     // Of who is in a namespace only the map of a process in it tells.
     let seen_by_file = joins.others.iter().any(|(one, _)| one.flag & (namespace::PID.flag | namespace::MNT.flag) != 0);
-    if is_seen && (seen_by_file || exposes_own_program(target)?) {
+    let must_hide = is_seen || flags & namespace::USER.flag != 0;
+    if is_seen && (seen_by_file || exposes_own_program(flags, target)?) {
         seal::own::ensure_sealed()?;
     }
     let root = options.root.as_ref().map(|dir| open_dir(dir, "root", process)).transpose()?;
@@ -72,12 +73,11 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     let sets_ids = enters_user && !options.preserve;
     // The kernel may allow it only here, or only there. With --all, which leaves
     // out what is not allowed, groups that cannot be dropped are kept.
-    let groups_dropped = match sets_ids {
-        true => setgroups(&[]).is_ok() || options.all && options.gid.is_none(),
-        // nsenter minds only a second failure.
-        false => called.theirs,
-    };
-    if is_seen {
+    let drops_groups = sets_ids || enters_user && options.gid.is_some();
+    // nsenter minds only a second failure.
+    let is_first = !sets_ids && called.theirs;
+    let groups_dropped = drops_groups && setgroups(&[]).is_ok() || is_first || options.all && options.gid.is_none();
+    if must_hide {
         // From its fork on CMD is to be seen inside, where nobody may look into
         // what has not become it yet (CVE-2016-9962).
         undumpable()?;
@@ -107,21 +107,25 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
         })?;
     }
     cgroup::join(&cgroups)?;
-    let become_command = |pdeathsig: Option<&Pdeathsig>| {
+    let become_command = |starting: Option<&Starting>| {
         if let Err(error) = take_ids(options, process, enters_user, groups_dropped) {
             return error;
         }
-        if is_seen && let Err(error) = undumpable() {
+        if must_hide && let Err(error) = undumpable() {
             return error;
         }
-        pdeathsig.iter().for_each(|pdeathsig| pdeathsig.set());
+        starting.iter().for_each(|starting| starting.before_exec());
         called.exec(&options.command, &environment)
     };
     let tied = options.ties.kill_child.is_some() || options.ties.forward;
     if options.no_fork || !tied && flags & namespace::PID.flag == 0 {
         return Err(become_command(None));
     }
-    let parent = fork(options.ties, &[], false, |pdeathsig| called.report(&become_command(Some(pdeathsig))))?;
+    if called.theirs {
+        // nsenter gives SIGCHLD its default where it forks, for its command too.
+        seal::forget_ignored_children();
+    }
+    let parent = fork(options.ties, &[], false, |starting| called.report(&become_command(Some(starting))))?;
     Ok(called.end_as(parent.wait()?))
 }
 
@@ -314,10 +318,26 @@ pub fn open_dir(dir: &Dir, its: &str, process: Option<&OwnedFd>) -> Result<Owned
     }
 }
 
-/// Whether someone in the user namespace of the target could write to this
-/// program's file, if he found it in /proc (CVE-2019-5736).
-fn exposes_own_program(target: Option<&Process>) -> Result<bool, Error> {
+/// Whether someone who sees us in the PID or mount namespace of the target could
+/// write to this program's file, if he found it in /proc (CVE-2019-5736).
+fn exposes_own_program(flags: u64, target: Option<&Process>) -> Result<bool, Error> {
     let Some(target) = target else { return Ok(true) };
+    let inode = |fd: &OwnedFd| fstat(fd).map(|stat| stat.st_ino).ok();
+    let open = |name: &str| follow::open(&target.dir, name, OFlags::RDONLY);
+    // Who may not look will be told so when he enters.
+    let Ok(user) = open("ns/user") else { return Ok(true) };
+    // Of a namespace between it and ours, or of one that owns what is entered,
+    // the target's map would tell nothing.
+    let parent = namespace::owner(&user).ok().as_ref().and_then(inode);
+    let own = namespace::USER.inode(None).ok();
+    let mut seen_in = [&namespace::PID, &namespace::MNT].into_iter().filter(|one| flags & one.flag != 0);
+    let is_its_own = |one: &Namespace| {
+        let owner = open(&format!("ns/{}", one.name)).ok().and_then(|fd| namespace::owner(fd).ok());
+        owner.as_ref().and_then(inode) == inode(&user)
+    };
+    if parent != own || !seen_in.all(is_its_own) {
+        return Ok(true);
+    }
     let map = |file: &str| {
         let path = PathBuf::from(format!("/proc/{}/{file}", target.pid));
         fs::read_to_string(&path).map(|text| IdMap::from_proc(&text)).tried(|| format!("cannot read {path:?}"))

@@ -7,8 +7,9 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use seal::{Context, Error};
 
-use crate::process::{self, Child, Status};
-use crate::signal::{self, Blocked};
+use crate::process::{self, Child, Forked, Status};
+use crate::signal::{self, Blocked, Mask};
+use crate::sys;
 
 /// What is to become of the child when something happens to the parent.
 #[derive(Clone, Copy, Default)]
@@ -22,19 +23,21 @@ pub struct Ties {
 const ENDING: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The signal that the child asks for at the death of its parent.
-pub struct Pdeathsig {
+/// The child, before its exec.
+pub struct Starting {
     signal: Option<i32>,
     parent: Option<OwnedFd>,
+    mask: Mask,
+    /// Whether the parent stands still until the exec.
+    suspends: bool,
 }
 
 /// The parent, which waits.
 pub struct Parent {
     child: Child,
-    /// Blocked; those that are to end the child are read.
+    /// Those that are to end the child.
     signals: Option<Blocked>,
-    /// The signals that do nothing, and those that the child gets where one
-    /// would end the parent, if not the same.
+    /// Those that do nothing, and what the child gets in place of others.
     blocked: Vec<Signal>,
     instead: Option<i32>,
     /// The /proc of before, where signals are read: the child may mount another
@@ -43,36 +46,60 @@ pub struct Parent {
     init: bool,
 }
 
-/// Starts a child with these ties that does `work`, its signal mask as it was
-/// before, and exits with what that gives, unless it becomes another program.
-/// Until then the parent stands still; it blocks `blocked`. `init` says that the
-/// child is the init of a PID namespace.
-pub fn fork(ties: Ties, blocked: &[Signal], init: bool, work: impl Fn(&Pdeathsig) -> u8) -> Result<Parent, Error> {
+/// What stops a job. The parent stops when its child has, and once: one that
+/// stopped by itself as well would stop again when it goes on.
+const STOPPING: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+
+/// Starts a child with these ties that does `work`, and exits with what that
+/// gives, unless it becomes another program. The parent blocks `blocked`; `init`
+/// says that the child is the init of a PID namespace.
+pub fn fork(ties: Ties, blocked: &[Signal], init: bool, work: impl Fn(&Starting) -> u8) -> Result<Parent, Error> {
     // The kernel drops what an init does not handle, at the death of its parent, too.
     let instead = ties.kill_child.filter(|&signal| init && signal != libc::SIGKILL && !ties.forward);
     let reads = ties.forward || instead.is_some();
-    let mut set = blocked.to_vec();
-    if reads {
-        set.extend(ENDING);
-        set.push(Signal::SIGCHLD);
-    }
-    let signals = if set.is_empty() { None } else { Some(Blocked::new(set)?) };
+    let stopping = if init { &[][..] } else { &STOPPING };
+    let mask = Mask::block(blocked.iter().chain(stopping).copied())?;
+    let signals = reads.then(|| Blocked::new(ENDING.into_iter().chain([Signal::SIGCHLD]))).transpose()?;
     let parent = ties.kill_child.map(|_| process::own_pidfd().tried(|| "cannot open a pidfd of the parent"));
     let proc = reads.then(|| process::proc().tried(|| "cannot open \"/proc\"")).transpose()?;
-    let pdeathsig = Pdeathsig { signal: ties.kill_child, parent: parent.transpose()? };
-    let child = process::vfork(|| {
-        signals.iter().for_each(Blocked::restore);
-        work(&pdeathsig)
-    })
-    .tried(|| "cannot fork")?;
+    // What is to be passed on while the child starts, a parent that stands still could not.
+    let suspends = !ties.forward;
+    let starting = Starting { signal: ties.kill_child, parent: parent.transpose()?, mask, suspends };
+    let work = || {
+        starting.die_with_parent();
+        work(&starting)
+    };
+    let cannot = || "cannot fork";
+    let child = if suspends {
+        process::vfork(work).tried(cannot)?
+    } else {
+        match process::fork(0).tried(cannot)? {
+            Forked::Child => seal::exit(work()),
+            Forked::Parent(child) => child,
+        }
+    };
+    if suspends && stopping.contains(&Signal::SIGTSTP) && signal::is_pending(Signal::SIGTSTP) {
+        // Typed while the child could not stop yet.
+        sys::discard(libc::SIGTSTP);
+        signal::send(child.as_fd(), Signal::SIGTSTP);
+    }
     let blocked = if ties.forward { Vec::new() } else { blocked.to_vec() };
     Ok(Parent { child, signals, blocked, instead, proc, init })
 }
 
-impl Pdeathsig {
-    /// From now on the child ends with its parent. To be called after the last
-    /// change of credentials, at which the kernel would forget it (prctl(2)).
-    pub fn set(&self) {
+impl Starting {
+    /// To be called last before the exec: after a change of credentials, at which
+    /// the kernel forgets who dies with whom (prctl(2)), and with nothing left to
+    /// do that a stop could interrupt, since it would stop the parent, too.
+    pub fn before_exec(&self) {
+        self.die_with_parent();
+        if self.suspends {
+            STOPPING.into_iter().for_each(|signal| sys::discard(signal as i32));
+        }
+        self.mask.restore();
+    }
+
+    fn die_with_parent(&self) {
         let (Some(signal), Some(parent)) = (self.signal, &self.parent) else { return };
         process::die_with_parent(signal);
         if process::has_ended(parent) {

@@ -45,7 +45,11 @@ const OPTIONS: &[Opt] = &[
          --kill-child or --forward-signals. The parent stops with its child and ends as it does, by SIGKILL too.",
     ),
     Opt::new(' ', "kill-child", Optional("SIGNAL"), "Send CMD a signal [KILL] when the parent ends; implies --fork")
-        .docs("It holds over --setuid and --setgid too."),
+        .docs(
+            "It holds over --setuid and --setgid too. The init of a PID namespace is spared by the kernel what it \
+             does not handle: where another signal than KILL is to end it, it ends by what would end the parent, \
+             but for KILL.",
+        ),
     Opt::newer(' ', "forward-signals", No, "Pass the signals that would end the parent on; implies --fork").docs(
         "TERM, INT, HUP, QUIT, USR1 and USR2, where util-linux 2.42 takes the first two. What the kernel drops, \
          since CMD is the init of a PID namespace and does not handle it, ends CMD all the same.",

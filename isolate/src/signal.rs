@@ -13,6 +13,8 @@ use rustix::fs::{Dir, Mode, OFlags, openat};
 use rustix::process::{kill_process_group, pidfd_send_signal};
 use seal::{Context, Error};
 
+use crate::sys;
+
 /// A signal that no process sent (sigaction(2)).
 const SI_KERNEL: i32 = 0x80;
 
@@ -55,18 +57,36 @@ pub fn by_name(name: &str) -> Option<i32> {
     (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number).then_some(number)
 }
 
+/// A signal mask to go back to.
+pub struct Mask(SigSet);
+
+impl Mask {
+    /// Blocks `signals`.
+    pub fn block(signals: impl IntoIterator<Item = Signal>) -> Result<Self, Error> {
+        let set: SigSet = signals.into_iter().collect();
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).tried(|| "cannot block signals")?;
+        Ok(Self(before))
+    }
+
+    /// As it was before.
+    pub fn restore(&self) {
+        // Cannot fail: the set came from the kernel.
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
+}
+
 /// Signals taken out of their asynchronous life: blocked, and read from an fd.
 pub struct Blocked {
     fd: SignalFd,
-    before: SigSet,
+    before: Mask,
 }
 
 impl Blocked {
     /// Blocks `signals`, to be read from a signalfd(2).
     pub fn new(signals: impl IntoIterator<Item = Signal>) -> Result<Self, Error> {
         let set: SigSet = signals.into_iter().collect();
-        let mut before = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).tried(|| "cannot block signals")?;
+        let before = Mask::block(&set)?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .tried(|| "cannot create a signalfd")?;
         Ok(Self { fd, before })
@@ -78,16 +98,16 @@ impl Blocked {
     }
 
     /// Likewise, and whether it was typed at the terminal, which has sent it to
-    /// the whole process group.
+    /// the whole process group; a hang-up is told to the leader of a session alone.
     pub fn next_from(&self) -> Option<(Signal, bool)> {
         let info = self.fd.read_signal().ok()??;
-        Some((Signal::try_from(info.ssi_signo as i32).ok()?, info.ssi_code == SI_KERNEL))
+        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+        Some((signal, info.ssi_code == SI_KERNEL && signal != Signal::SIGHUP))
     }
 
     /// The mask that this process was started with.
     pub fn restore(&self) {
-        // Cannot fail: the set came from the kernel.
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+        self.before.restore();
     }
 }
 
@@ -159,6 +179,11 @@ pub fn send_group(pgid: i32, signal: Signal) {
     if let (Some(group), Some(signal)) = (rustix::process::Pid::from_raw(pgid), signal) {
         let _ = kill_process_group(group, signal);
     }
+}
+
+/// Whether `signal`, which is blocked, has come.
+pub fn is_pending(signal: Signal) -> bool {
+    sys::pending().contains(signal)
 }
 
 /// Stops this process, as a shell's job control expects of a command.

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 
 /// clone3(2) without CLONE_VM, so a fork, with a pidfd for the parent.
 /// `Ok(None)` is the child.
@@ -125,6 +126,22 @@ pub fn die_by(signal: libc::c_int) {
         libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
         libc::kill(libc::getpid(), signal);
     }
+}
+
+/// sigpending(2).
+pub fn pending() -> SigSet {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigpending fills the set, and fails only for a bad address.
+    unsafe {
+        libc::sigpending(set.as_mut_ptr());
+        SigSet::from_sigset_t_unchecked(set.assume_init())
+    }
+}
+
+/// Discards a signal that is pending: to ignore it for a moment does that (signal(7)).
+pub fn discard(signal: libc::c_int) {
+    // SAFETY: what is set again is what was set, and no handler of ours.
+    unsafe { libc::signal(signal, libc::signal(signal, libc::SIG_IGN)) };
 }
 
 /// prctl(PR_SET_PDEATHSIG): this signal, which may be a realtime one, when the

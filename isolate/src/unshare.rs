@@ -14,7 +14,7 @@ use seal::exec::Environment;
 use seal::{Context, Error};
 
 use crate::called::Called;
-use crate::fork::{Pdeathsig, fork};
+use crate::fork::{Starting, fork};
 use crate::mounts::{self, Binfmt};
 use crate::options::{Id, Options};
 use crate::outside::Outside;
@@ -52,10 +52,10 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
         return Err(become_command(options, called, None));
     }
     let init = options.namespaces & namespace::PID.flag != 0;
-    let parent = fork(options.ties, &[Signal::SIGINT, Signal::SIGTERM], init, |pdeathsig| {
+    let parent = fork(options.ties, &[Signal::SIGINT, Signal::SIGTERM], init, |starting| {
         // Only with a process in it is a PID namespace one that can be bound.
         let error = match bind_files(outside.as_ref()) {
-            Ok(()) => become_command(options, called, Some(pdeathsig)),
+            Ok(()) => become_command(options, called, Some(starting)),
             Err(error) => error,
         };
         called.report(&error)
@@ -65,7 +65,7 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
 }
 
 /// All that is left to do in the process that becomes the command.
-fn become_command(options: &Options, called: &Called, pdeathsig: Option<&Pdeathsig>) -> Error {
+fn become_command(options: &Options, called: &Called, starting: Option<&Starting>) -> Error {
     let prepare = || {
         set_up_files(options)?;
         credentials::set(options.uid, options.gid, false, options.keep_caps)?;
@@ -75,8 +75,9 @@ fn become_command(options: &Options, called: &Called, pdeathsig: Option<&Pdeaths
     if let Err(error) = prepare() {
         return error;
     }
-    pdeathsig.iter().for_each(|pdeathsig| pdeathsig.set());
-    called.exec(&options.command, &environment(options))
+    let environment = environment(options);
+    starting.iter().for_each(|starting| starting.before_exec());
+    called.exec(&options.command, &environment)
 }
 
 /// New network and IPC namespaces, for an ordinary user in a user namespace
@@ -146,9 +147,10 @@ fn own_pid() -> Result<u32, Error> {
 }
 
 fn range_maps(options: &Options, caller: Caller) -> Result<(Caller, Maps), Error> {
+    let user = options.owner.map_or(caller.uid, |(uid, _)| uid);
     let map = |kind, wanted: &[_], single: Option<Id>, own| {
         let single = if wanted.is_empty() { None } else { single.map(|id| id.or(own)) };
-        combined(kind, wanted, single, own, &caller)
+        combined(kind, wanted, single, own, user, &caller)
     };
     // The creator is who owns the id that is mapped.
     let (uid, gid) = options.owner.unwrap_or((caller.uid, caller.gid));

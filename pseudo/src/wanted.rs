@@ -79,13 +79,14 @@ impl Wanted {
 /// | auto (100000, 9 ids), 5 | 5:1000:1, 0:100000:5, 6:100005:4 |
 /// | 0:100000:9, 0 | 0:1000:1, 1:100000:8 |
 ///
-/// Fails where a delegated range is asked for and there is none, and where two
-/// ranges overlap.
+/// The delegated ranges are those of `user`. Fails where one is asked for and
+/// there is none, and where two ranges overlap.
 pub fn combined(
     kind: Kind,
     wanted: &[Wanted],
     single: Option<u32>,
     own: u32,
+    user: u32,
     caller: &crate::Caller,
 ) -> Result<IdMap, Error> {
     let have = if kind == Kind::Uid { &caller.uids } else { &caller.gids };
@@ -103,11 +104,11 @@ pub fn combined(
         match range {
             Wanted::Extent(extent) => add(*extent, false)?,
             Wanted::Auto => {
-                let range = delegated(kind, caller.uid)?;
+                let range = delegated(kind, user)?;
                 add(Extent { inside: 0, outside: range.start, count: range.count }, true)?;
             }
             Wanted::Subids => {
-                let range = delegated(kind, caller.uid)?;
+                let range = delegated(kind, user)?;
                 add(Extent { inside: range.start, outside: range.start, count: range.count }, false)?;
             }
             Wanted::All => have.identity().extents().iter().try_for_each(|extent| add(*extent, false))?,

@@ -19,7 +19,17 @@ pub struct Environment(Vec<CString>);
 impl Environment {
     /// The environment of this process.
     pub fn inherited() -> Self {
-        Self::new(std::env::vars_os())
+        Self(sys::environment())
+    }
+
+    /// What /proc/PID/environ holds (proc_pid_environ(5)).
+    pub fn from_proc(bytes: &[u8]) -> Self {
+        Self(
+            bytes
+                .split_inclusive(|&byte| byte == 0)
+                .filter_map(|entry| CString::from_vec_with_nul(entry.into()).ok())
+                .collect(),
+        )
     }
 
     /// An environment of exactly these variables.

@@ -2,6 +2,7 @@
 //! mount_setattr(2).
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,6 +60,24 @@ pub fn forget_ignored_children() {
 pub fn ignore_children() {
     // SAFETY: to ignore is no handler of ours that could run.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// The environment of this process as it is, entries without a `=` included.
+pub fn environment() -> Vec<CString> {
+    unsafe extern "C" {
+        static environ: *const *const std::ffi::c_char;
+    }
+    let mut found = Vec::new();
+    // SAFETY: environ(7) is null or an array of strings that ends with a null,
+    // and nothing in these programs changes it.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            found.push(CStr::from_ptr(*next).to_owned());
+            next = next.add(1);
+        }
+    }
+    found
 }
 
 /// _exit(2): at once, with nothing run or flushed.
