@@ -194,7 +194,7 @@ fn refuse_reachable(source: OwnedFd, name: &Path, others: &str) -> Result<(), Er
     Err(Error::new(format!(
         "other users of this host can reach {name:?}, where the container could leave set-uid root programs"
     ))
-    .hint(format!("chmod 700 a directory above it, or use {others}")))
+    .hint(format!("keep it in a directory of mode 700, or use {others}")))
 }
 
 fn open_sources(specs: &[Spec]) -> Result<Vec<Option<OwnedFd>>, Error> {

@@ -14,7 +14,8 @@ use seal::{Error, cli};
 
 use Argument::{No, Optional, Required, RequiredShort};
 
-const ABOUT: &str = "Run a command in the container that PID supervises, or in namespaces of process PID";
+const ABOUT: &str = "Run a command in the container that PID supervises, or in namespaces of process PID;\n\
+     with any of -a -m -u -i -n -p -U -C -T -N -r in exactly those";
 const THEIR_ABOUT: &str = "Run a command in namespaces of another process, or of files";
 const USAGE: &str = "[OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n--list [--json]";
 const THEIR_USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
@@ -247,7 +248,6 @@ impl Options {
             || self.socket.is_some()
             || self.user_parent
             || self.root.is_some()
-            || self.no_fork
     }
 
     /// What is named only by FILE needs no PID.
@@ -282,6 +282,9 @@ impl Options {
             return Err(Error::new("--kill-child of another signal than KILL is for single namespaces")
                 .hint("in a container CMD ends with inject, whatever it did"));
         }
+        if self.no_fork && !theirs && !self.names_namespaces() {
+            return Err(Error::new("--no-fork is for single namespaces: name some, or --all"));
+        }
         let tied = self.ties.kill_child.is_some() || self.ties.forward;
         if self.no_fork && tied {
             return Err(Error::new("--no-fork leaves no parent for --kill-child or --forward-signals"));
@@ -290,7 +293,7 @@ impl Options {
         if self.names_namespaces() && container {
             return Err(Error::new(
                 "--carry, --no-cgroup, --console, --no-console and --pass-fd are for a whole container: \
-                 name no namespaces, no --root and no --no-fork",
+                 name no namespaces and no --root",
             ));
         }
         Ok(())

@@ -124,18 +124,33 @@ impl Parent {
                 }
                 _ => self.child.next_change().map(Some),
             };
-            match changed.tried(|| "cannot wait for the command")? {
-                None => {}
-                Some(Status::Stopped) => {
-                    signal::stop_self();
-                    signal::send(self.child.as_fd(), Signal::SIGCONT);
-                }
+            let mut changed = changed.tried(|| "cannot wait for the command")?;
+            while changed == Some(Status::Stopped) {
+                signal::stop_self();
+                changed = self.goes_on();
+            }
+            match changed {
                 Some(Status::Killed(libc::SIGKILL)) if asked.is_some() => {
                     return Ok(Status::Killed(asked.map_or(libc::SIGKILL, |signal| signal as i32)));
                 }
                 Some(status) => return Ok(status),
+                None => {}
             }
         }
+    }
+
+    /// After a stop: lets the child go on, too, unless whoever woke us has done
+    /// that, as a shell does for the whole job. One SIGCONT more could come after
+    /// the next stop. Gives what has become of the child meanwhile.
+    fn goes_on(&self) -> Option<Status> {
+        if self.child.was_continued() {
+            return None;
+        }
+        let changed = self.child.changed().ok().flatten();
+        if changed.is_none() {
+            signal::send(self.child.as_fd(), Signal::SIGCONT);
+        }
+        changed
     }
 
     /// A signal for the child. Gives it if SIGKILL had to stand for it: what an

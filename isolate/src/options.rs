@@ -17,7 +17,8 @@ use crate::namespace::{self, Namespace};
 use crate::persist::File;
 use crate::signal;
 
-const ABOUT: &str = "Run a command in new namespaces, by default of the network (with lo up) and of IPC";
+const ABOUT: &str = "Run a command in new network (with lo up) and IPC namespaces;\n\
+     with options that name or imply namespaces in exactly those";
 const THEIR_ABOUT: &str = "Run a command in new namespaces";
 const USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
 

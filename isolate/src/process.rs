@@ -90,6 +90,12 @@ impl Child {
         self.wait_for(options).map(|status| status.expect("waitid without WNOHANG tells something"))
     }
 
+    /// Whether it goes on after a stop, and that was not told yet.
+    pub(crate) fn was_continued(&self) -> bool {
+        let options = WaitIdOptions::CONTINUED | WaitIdOptions::NOHANG;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), options).is_ok_and(|changed| changed.is_some())
+    }
+
     fn wait_for(&self, options: WaitIdOptions) -> rustix::io::Result<Option<Status>> {
         loop {
             let changed = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {

@@ -122,7 +122,7 @@ fn a_writable_root_that_others_reach_is_refused() {
         let ran = who.contain(&root, &[], plant).ran();
         let said = ran.fails(125);
         assert!(said.starts_with("contain: other users of this host can reach "), "{said}");
-        assert!(said.contains("contain: hint: chmod 700 a directory above it, or use --ro, or -e"), "{said}");
+        assert!(said.contains("contain: hint: keep it in a directory of mode 700, or use --ro, or -e"), "{said}");
         for options in [&["--ro"][..], &["-e"], &["--no-idmap"]] {
             assert_eq!(who.contain(&root, options, "id -u").ran().out(), "0", "{options:?}");
         }

@@ -204,3 +204,56 @@ fn a_signal_for_the_child_by_its_name_alone() {
         }
     });
 }
+
+#[test]
+fn a_job_stops_once_and_goes_on() {
+    // What a shell's ^Z and fg do; cat answers when it runs again.
+    let program = "import os, signal, subprocess, sys
+tool = subprocess.Popen(sys.argv[1:] + ['cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+def answers():
+    tool.stdin.write(b'line\\n')
+    tool.stdin.flush()
+    return tool.stdout.readline() == b'line\\n'
+assert answers()
+for _ in range(50):
+    os.killpg(tool.pid, signal.SIGTSTP)
+    assert os.WIFSTOPPED(os.waitpid(tool.pid, os.WUNTRACED)[1])
+    os.killpg(tool.pid, signal.SIGCONT)
+    assert answers()
+    assert os.waitpid(tool.pid, os.WUNTRACED | os.WNOHANG) == (0, 0), 'it has stopped again'
+tool.stdin.close()
+print(tool.wait())";
+    both(|who| {
+        let names = Names::new(who);
+        let target = target(who);
+        for command in forking(&names, &target, &[]).iter().chain(&forking(&names, &target, &["--forward-signals"])) {
+            let mut python = names.command("python3");
+            python.args(["-c", program]).arg(command.get_program());
+            if command.get_program() == "unshare" {
+                python.arg("-f");
+            }
+            assert_eq!(python.args(command.get_args()).ran().out(), "0", "{command:?}");
+        }
+    });
+}
+
+#[test]
+fn a_hang_up_is_passed_on() {
+    // The kernel tells it to the leader of the session alone.
+    let program = "import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+while b'ready' not in os.read(terminal, 1000): pass
+os.close(terminal)
+print(os.WTERMSIG(os.waitpid(pid, 0)[1]))";
+    both(|who| {
+        let names = Names::new(who);
+        let mark = mark();
+        let script = format!("echo ready; sleep 1000; : {mark}");
+        let options = ["unshare", "-r", "--forward-signals", "sh", "-c", &script];
+        let ran = names.command("python3").args(["-c", program]).args(options).ran();
+        assert_eq!(ran.out(), (Signal::SIGHUP as i32).to_string());
+        eventually("nothing of it is left", || marked(&mark).is_empty());
+    });
+}

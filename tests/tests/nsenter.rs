@@ -307,8 +307,8 @@ fn the_first_operand_is_the_pid() {
         let pid = &*running.pid().to_string();
         let run = |args: &[&str]| who.tool("inject").args(args).ran();
         // Not the command.
-        assert_eq!(run(&["-F", pid, "echo", "ran"]).out(), "ran");
-        assert_eq!(run(&["--wd=/", "-F", pid, "pwd"]).out(), "/");
+        assert!(run(&["-F", pid, "echo", "ran"]).fails(125).contains("--no-fork"));
+        assert_eq!(run(&["-U", "--preserve-credentials", "--wd", pid, "pwd"]).out(), who.home.to_str().unwrap());
         let read = ["readlink", "/proc/self/ns/user"];
         let parent = run(&[&["--preserve-credentials", "--user-parent", "-U", pid][..], &read].concat());
         assert!(parent.fails(125).contains("cannot enter the user namespace"), "one's own: {parent:?}");
@@ -359,6 +359,27 @@ fn a_mount_namespace_by_a_file_may_hold_the_owner_of_the_tool() {
         let read = ["sh", "-c", "readlink /proc/$PPID/exe"];
         let seen = enter(who, user.pid(), &[&["-n", &file, "--kill-child"][..], &read].concat()).out();
         assert_eq!(seen, "/");
+    });
+}
+
+#[test]
+fn the_user_namespace_above_may_hold_the_owner_of_the_tool() {
+    // CVE-2019-5736, by a process beside the target in its PID namespace.
+    as_root(|who| {
+        let inner = "setpriv --reuid 1 --regid 1 --clear-groups /usr/bin/unshare -r -f sh -c 'echo ready; read word'";
+        let all = ["--map-users=all", "--map-groups=all", "-S", "0", "-G", "0", "-mpf", "--mount-proc", "--kill-child"];
+        let names = Names::new(who);
+        let outer = Running::ready(names.unshare(&all).args(["sh", "-c", &format!("{inner}; true")]));
+        // sh, unshare, its child.
+        let child = |pid: i32| {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+            children.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        let target: i32 = child(child(child(outer.pid() as i32)));
+        let options = ["-t", &target.to_string(), "-U", "-m", "-p", "--preserve-credentials"];
+        let entered = Running::ready(names.nsenter(&options).args(["sh", "-c", WAIT]));
+        // What it runs from is read-only, and its mount has no other name.
+        assert_eq!(fs::read_link(format!("/proc/{}/exe", entered.pid())).unwrap(), Path::new("/"));
     });
 }
 

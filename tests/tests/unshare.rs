@@ -246,6 +246,20 @@ fn an_environment_that_is_cleared() {
 }
 
 #[test]
+fn an_environment_of_any_words() {
+    let program = "import ctypes, os, sys
+words = lambda *words: (ctypes.c_char_p * (len(words) + 1))(*words, None)
+path = os.fsencode(sys.argv[1])
+arguments = words(b'unshare', b'/bin/cat', b'/proc/self/environ')
+ctypes.CDLL(None).execve(path, arguments, words(b'NO_SIGN', b'A=1', b'A=2', b'=', b'B=\\xff'))";
+    both(|who| {
+        let names = Names::new(who);
+        let ran = names.command("python3").args(["-c", program]).arg(names.path().join("unshare")).ran();
+        assert_eq!(ran.stdout, b"NO_SIGN\0A=1\0A=2\0=\0B=\xff\0", "{ran:?}");
+    });
+}
+
+#[test]
 fn clocks_by_fractions_of_a_second() {
     both(|who| {
         let names = Names::new(who);
