@@ -44,18 +44,23 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     let target = target.as_ref();
     let process = target.map(|target| &target.dir);
     let mut joins = Joins::open(options, target)?;
+    if options.user_parent {
+        joins.take_owner(target)?;
+    }
     let flags = joins.flags();
+    let enters_user = flags & namespace::USER.flag != 0;
     // There a command that is a link to /proc/self/exe, and whoever may look at
     // processes, finds this program.
-    let is_seen = flags & (namespace::PID.flag | namespace::MNT.flag) != 0;
+    let shows = namespace::PID.flag | namespace::MNT.flag;
+    let is_seen = flags & shows != 0;
     // Of who is in a namespace only the map of a process in it tells.
-    let seen_by_file = joins.others.iter().any(|(one, _)| one.flag & (namespace::PID.flag | namespace::MNT.flag) != 0);
-    let must_hide = is_seen || flags & namespace::USER.flag != 0;
+    let seen_by_file = joins.others.iter().any(|(one, _)| one.flag & shows != 0);
+    let must_hide = is_seen || enters_user;
     if is_seen && (seen_by_file || exposes_own_program(flags, target)?) {
         seal::own::ensure_sealed()?;
     }
     let root = options.root.as_ref().map(|dir| open_dir(dir, "root", process)).transpose()?;
-    let mut wd = options.wd.as_ref().map(|dir| open_dir(dir, "cwd", process)).transpose()?;
+    let wd = options.wd.as_ref().map(|dir| open_dir(dir, "cwd", process)).transpose()?;
     let environment = if options.environment {
         follow::environment(&required(target, "env")?.dir)?
     } else {
@@ -66,10 +71,6 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     if options.context {
         follow::context(&required(target, "follow-context")?.dir)?;
     }
-    if options.user_parent {
-        joins.take_owner(target)?;
-    }
-    let enters_user = joins.flags() & namespace::USER.flag != 0;
     let sets_ids = enters_user && !options.preserve;
     // The kernel may allow it only here, or only there. With --all, which leaves
     // out what is not allowed, groups that cannot be dropped are kept.
@@ -83,7 +84,34 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
         undumpable()?;
     }
     joins.enter(target)?;
+    enter_dirs(options, root, wd)?;
+    cgroup::join(&cgroups)?;
+    let become_command = |starting: Option<&Starting>| {
+        if let Err(error) = take_ids(options, process, enters_user, groups_dropped) {
+            return error;
+        }
+        if must_hide && let Err(error) = undumpable() {
+            return error;
+        }
+        starting.iter().for_each(|starting| starting.before_exec());
+        called.exec(&options.command, &environment)
+    };
+    let tied = options.ties.kill_child.is_some() || options.ties.forward;
+    if options.no_fork || !tied && flags & namespace::PID.flag == 0 {
+        return Err(become_command(None));
+    }
+    if called.theirs {
+        // nsenter gives SIGCHLD its default where it forks, for its command too.
+        seal::forget_ignored_children();
+    }
+    let parent = fork(options.ties, &[], false, |starting| called.report(&become_command(Some(starting))))?;
+    Ok(called.end_as(parent.wait()?))
+}
+
+/// Changes to the root and the working directory that were opened before.
+fn enter_dirs(options: &Options, root: Option<OwnedFd>, mut wd: Option<OwnedFd>) -> Result<(), Error> {
     if let Some(root) = root {
+        // Where we are, unless another place is named.
         if wd.is_none() && options.cwd.is_none() {
             wd = Some(
                 open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -106,27 +134,7 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
             None => "cannot change back to the working directory".to_owned(),
         })?;
     }
-    cgroup::join(&cgroups)?;
-    let become_command = |starting: Option<&Starting>| {
-        if let Err(error) = take_ids(options, process, enters_user, groups_dropped) {
-            return error;
-        }
-        if must_hide && let Err(error) = undumpable() {
-            return error;
-        }
-        starting.iter().for_each(|starting| starting.before_exec());
-        called.exec(&options.command, &environment)
-    };
-    let tied = options.ties.kill_child.is_some() || options.ties.forward;
-    if options.no_fork || !tied && flags & namespace::PID.flag == 0 {
-        return Err(become_command(None));
-    }
-    if called.theirs {
-        // nsenter gives SIGCHLD its default where it forks, for its command too.
-        seal::forget_ignored_children();
-    }
-    let parent = fork(options.ties, &[], false, |starting| called.report(&become_command(Some(starting))))?;
-    Ok(called.end_as(parent.wait()?))
+    Ok(())
 }
 
 /// Those asked for, else 0 and 0 of a user namespace that was entered.

@@ -20,7 +20,7 @@ mod terminal;
 mod wait;
 mod who;
 
-pub use names::Names;
+pub use names::{Names, lists};
 pub use roots::{Root, copy_program};
 pub use run::{Ran, Run};
 pub use running::Running;

@@ -7,6 +7,13 @@ use std::process::Command;
 
 use crate::{TempDir, Who};
 
+/// Whether a `--help` lists this option.
+pub fn lists(help: &str, option: &str) -> bool {
+    let option = format!("--{option}");
+    let name = |word: &str| word.trim_end_matches(',').split(['=', '[']).next() == Some(&option);
+    help.split_whitespace().any(name)
+}
+
 /// A directory where `unshare` is `isolate` and `nsenter` is `inject`.
 #[derive(Debug)]
 pub struct Names {

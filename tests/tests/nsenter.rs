@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tests::{Names, Ran, Run, Running, Who, as_root, as_user, both, eventually, mark};
+use tests::{Names, Ran, Run, Running, Who, as_root, as_user, both, eventually, lists, mark};
 
 /// A process of `who` in user and network namespaces of its own, where
 /// setgroups(2) is allowed.
@@ -265,9 +265,7 @@ fn all_options_are_in_the_help() {
             "version",
         ] {
             for text in [&help, &own] {
-                let is_there =
-                    |word: &str| word.trim_end_matches(',').split(['=', '[']).next() == Some(&format!("--{option}"));
-                assert!(text.split_whitespace().any(is_there), "--{option} is not in {text}");
+                assert!(lists(text, option), "--{option} is not in {text}");
             }
         }
         assert!(help.contains("nsenter ") && own.contains("inject "));

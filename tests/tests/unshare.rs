@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use tests::{Names, Run, Who, as_root, as_user, both, copy_program};
+use tests::{Names, Run, Who, as_root, as_user, both, copy_program, lists};
 
 const PROBED: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
@@ -339,9 +339,7 @@ fn all_options_are_in_the_help() {
             "version",
         ] {
             for text in [&help, &own] {
-                let is_there =
-                    |word: &str| word.trim_end_matches(',').split(['=', '[']).next() == Some(&format!("--{option}"));
-                assert!(text.split_whitespace().any(is_there), "--{option} is not in {text}");
+                assert!(lists(text, option), "--{option} is not in {text}");
             }
         }
         assert!(help.contains("unshare ") && own.contains("isolate "));
