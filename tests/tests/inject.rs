@@ -462,3 +462,18 @@ fn a_realtime_signal_is_a_death_like_others() {
         assert_eq!(who.contain(&root, &["--init"], "kill -40 $$").ran().code(), 128 + 40);
     });
 }
+
+#[test]
+fn ids_environment_and_directory_of_the_command() {
+    both(|who| {
+        let (_root, running) = container(who, &["--env", "ITS=own"]);
+        let pid = running.pid().to_string();
+        let shown = |options: &[&str], script: &str| {
+            who.tool("inject").args(options).args([&pid, "sh", "-c", script]).ran().out()
+        };
+        assert_eq!(shown(&["-S", "7", "-G", "8"], "id -u; id -g"), "7\n8");
+        assert_eq!(shown(&["-e"], "echo $ITS"), "own");
+        assert_eq!(shown(&["-W", "/bin"], "pwd"), "/bin");
+        assert_eq!(shown(&["-w"], "pwd"), "/");
+    });
+}
