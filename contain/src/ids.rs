@@ -37,7 +37,7 @@ impl Ids {
             (None, Maps { uid: caller.uids.identity(), gid: caller.gids.identity() })
         };
         let same = inner.uid.is_identity() && inner.gid.is_identity();
-        let idmap = options.idmap && caller.privileged && caller.initial && !same;
+        let idmap = !options.no_idmap && caller.privileged && caller.initial && !same;
         let root = (inner.uid.outside(0).unwrap_or(0), inner.gid.outside(0).unwrap_or(0));
         Ok(Self { caller, outer, inner, idmap, root })
     }

@@ -75,7 +75,7 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     take_stdio(slave.as_ref())?;
     drop(slave);
     close_other_fds(&[inherited.channel.as_fd()], &options.pass_fds)?;
-    inside::enter_cwd(&options.cwd)?;
+    inside::enter_cwd(options.cwd.as_deref().unwrap_or(Path::new("/")))?;
     let become_command = || exec::exec(&options.command, &environment);
     if !options.init {
         return Err(become_command());

@@ -3,23 +3,26 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use isolate::console::Wanted;
+use seal::getopt::{Argument, Opt, Page, Parser};
 use seal::{Error, cli};
 
 use crate::spec::Spec;
 
+use Argument::{No, Required};
+
 /// What was asked for.
+#[derive(Default)]
 pub struct Options {
     pub(crate) root: PathBuf,
     pub(crate) command: Vec<OsString>,
     pub(crate) ephemeral: bool,
     pub(crate) read_only: bool,
-    pub(crate) idmap: bool,
+    pub(crate) no_idmap: bool,
     pub(crate) mounts: Vec<Spec>,
     pub(crate) host_net: bool,
     pub(crate) hostname: Option<OsString>,
-    pub(crate) cwd: PathBuf,
+    pub(crate) cwd: Option<PathBuf>,
     pub(crate) env: Vec<OsString>,
     pub(crate) keep_env: bool,
     pub(crate) uid_map: Option<OsString>,
@@ -40,111 +43,91 @@ impl Options {
     }
 }
 
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
-}
+const ABOUT: &str = "Run a command in a container: ROOT becomes / of namespaces of its own";
+const USAGE: &str = "[OPTION]... ROOT [OPTION]... [--] [CMD [ARG]...]";
 
-fn value(name: &'static str, what: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(what).help(help).value_parser(value_parser!(OsString))
-}
-
-fn fd(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name("FD").help(help).value_parser(value_parser!(i32).range(0..))
-}
-
-fn command() -> Command {
-    Command::new("contain")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Run a command in a container: ROOT becomes / of namespaces of its own")
-        .override_usage("contain [OPTION]... ROOT [OPTION]... [--] [CMD [ARG]...]")
-        .args([
-            flag("ephemeral", "Changes below ROOT vanish; with / as ROOT, this machine unharmed").short('e'),
-            flag("ro", "ROOT is read-only"),
-            value("bind", "SRC[:DEST[:OPTS]]", "Bind a file or tree of the host").action(ArgAction::Append),
-            value("bind-ro", "SRC[:DEST[:OPTS]]", "Likewise, read-only").action(ArgAction::Append),
-            value("tmpfs", "DEST[:OPTS]", "Mount an empty tmpfs").action(ArgAction::Append),
-            flag("no-idmap", "As root, leave ids as a tree unpacked under pseudo has them"),
-            value("uid-map", "MAP", "User ids as START:LOWER:COUNT[,...], inside first").short('u'),
-            value("gid-map", "MAP", "Group ids likewise").short('g'),
-            value("net", "host|none", "The host's network, without rights over it, or lo alone [default: none]"),
-            flag("net-host", "The same as --net host").short('n').long("host-net"),
-            value("hostname", "NAME", "Set the host name"),
-            value("cwd", "DIR", "Working directory [default: /]"),
-            value("env", "K[=V]", "Set a variable, or pass the caller's").action(ArgAction::Append),
-            flag("keep-env", "Keep the caller's environment"),
-            value("inside", "CMD", "Run a shell command inside before the pivot, in the new root").short('i'),
-            value("outside", "CMD", "Run a shell command outside once the namespaces exist").short('o'),
-            flag("console", "Give CMD a terminal of its own even in a pipeline").overrides_with("no-console"),
-            flag("no-console", "Pass stdin, stdout and stderr through untouched").short('c').overrides_with("console"),
-            flag("init", "PID 1 is a reaper that forwards signals, CMD its child"),
-            value("pid-file", "FILE", "Write the supervisor's PID before CMD runs")
-                .value_parser(value_parser!(PathBuf)),
-            fd("status-fd", "Write JSON lines that tell when CMD started and exited"),
-            fd("pass-fd", "Leave this fd open for CMD").action(ArgAction::Append),
-        ])
-        .arg(Arg::new("root").value_name("ROOT").required(true).value_parser(value_parser!(PathBuf)).help("The new /"))
-        .arg(cli::command_arg().help("The command [default: /bin/sh]"))
-}
+const OPTIONS: &[Opt] = &[
+    Opt::new('e', "ephemeral", No, "Changes below ROOT vanish; with / as ROOT, this machine unharmed"),
+    Opt::new(' ', "ro", No, "ROOT is read-only"),
+    Opt::new(' ', "bind", Required("SRC[:DEST[:OPTS]]"), "Bind a file or tree of the host")
+        .docs("OPTS are of ro, rw, nosuid, nodev, dev, noexec and no-idmap, with commas. A colon in a path is \\:."),
+    Opt::new(' ', "bind-ro", Required("SRC[:DEST[:OPTS]]"), "Likewise, read-only"),
+    Opt::new(' ', "tmpfs", Required("DEST[:OPTS]"), "Mount an empty tmpfs")
+        .docs("OPTS are of size=, mode=, nr_inodes=, ro, rw, suid, nosuid, nodev and noexec."),
+    Opt::new(' ', "no-idmap", No, "As root, leave ids as a tree unpacked under pseudo has them"),
+    Opt::new('u', "uid-map", Required("MAP"), "User ids as START:LOWER:COUNT[,...], inside first"),
+    Opt::new('g', "gid-map", Required("MAP"), "Group ids likewise"),
+    Opt::new(' ', "net", Required("host|none"), "The host's network, without rights over it, or lo alone [none]"),
+    Opt::new('n', "host-net", No, "The same as --net host"),
+    Opt::new(' ', "hostname", Required("NAME"), "Set the host name"),
+    Opt::new(' ', "cwd", Required("DIR"), "Working directory [default: /]"),
+    Opt::new(' ', "env", Required("K[=V]"), "Set a variable, or pass the caller's"),
+    Opt::new(' ', "keep-env", No, "Keep the caller's environment"),
+    Opt::new('i', "inside", Required("CMD"), "Run a shell command inside before the pivot, in the new root"),
+    Opt::new('o', "outside", Required("CMD"), "Run a shell command outside once the namespaces exist")
+        .docs("CONTAIN_PID and CONTAIN_INIT are the PIDs of the supervisor and of the container's init."),
+    Opt::new(' ', "console", No, "Give CMD a terminal of its own even in a pipeline"),
+    Opt::new('c', "no-console", No, "Pass stdin, stdout and stderr through untouched"),
+    Opt::new(' ', "init", No, "PID 1 is a reaper that forwards signals, CMD its child"),
+    Opt::new(' ', "pid-file", Required("FILE"), "Write the supervisor's PID before CMD runs"),
+    Opt::new(' ', "status-fd", Required("FD"), "Write JSON lines that tell when CMD started and exited"),
+    Opt::new(' ', "pass-fd", Required("FD"), "Leave this fd open for CMD"),
+];
 
 /// Parses the arguments of this process.
 pub fn parse() -> Result<Options, Error> {
-    let mut matches = cli::parse(command())?;
-    let host_net = match matches.remove_one::<OsString>("net") {
-        None => matches.get_flag("net-host"),
-        Some(net) if net == "host" => true,
-        Some(net) if net == "none" => false,
-        Some(net) => return Err(Error::new(format!("--net {net:?}")).hint("there are host and none")),
-    };
-    let mut words = cli::command_words(&matches);
-    if words.is_empty() {
-        words.push("/bin/sh".into());
-    }
-    let cwd = matches.remove_one::<OsString>("cwd").map_or("/".into(), PathBuf::from);
-    if !cwd.is_absolute() {
-        return Err(Error::new(format!("--cwd {cwd:?} is not absolute")));
-    }
-    let console = Wanted::from_flags(matches.get_flag("console"), matches.get_flag("no-console"));
-    Ok(Options {
-        command: words,
-        ephemeral: matches.get_flag("ephemeral"),
-        read_only: matches.get_flag("ro"),
-        idmap: !matches.get_flag("no-idmap"),
-        mounts: mounts(&matches)?,
-        host_net,
-        hostname: matches.remove_one("hostname"),
-        cwd,
-        env: all(&mut matches, "env"),
-        keep_env: matches.get_flag("keep-env"),
-        uid_map: matches.remove_one("uid-map"),
-        gid_map: matches.remove_one("gid-map"),
-        inside: matches.remove_one("inside"),
-        outside: matches.remove_one("outside"),
-        console,
-        init: matches.get_flag("init"),
-        pid_file: matches.remove_one("pid-file"),
-        status_fd: cli::open_fds(all(&mut matches, "status-fd"), "status-fd")?.pop(),
-        pass_fds: cli::open_fds(all(&mut matches, "pass-fd"), "pass-fd")?,
-        root: matches.remove_one("root").expect("clap requires it"),
-    })
-}
-
-fn all<T: Clone + Send + Sync + 'static>(matches: &mut ArgMatches, name: &str) -> Vec<T> {
-    matches.remove_many(name).into_iter().flatten().collect()
-}
-
-/// The mounts in the order in which they stand on the command line.
-fn mounts(matches: &ArgMatches) -> Result<Vec<Spec>, Error> {
-    let mut specs = Vec::new();
-    for name in ["bind", "bind-ro", "tmpfs"] {
-        let values = matches.get_many::<OsString>(name).into_iter().flatten();
-        for (index, text) in matches.indices_of(name).into_iter().flatten().zip(values) {
-            let spec = match name {
-                "tmpfs" => Spec::tmpfs(text)?,
-                _ => Spec::bind(text, name == "bind-ro")?,
-            };
-            specs.push((index, spec));
+    let tables: &[&[Opt]] = &[OPTIONS, cli::ABOUT_ITSELF];
+    let page = Page { tool: "contain", about: ABOUT, usage: USAGE, options: tables, group: None };
+    let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
+    let mut options = Options::default();
+    for operand in ["ROOT", "CMD"] {
+        while let Some((option, argument)) = parser.option()? {
+            cli::about_itself(option, &page);
+            options.set(option.long, argument.unwrap_or_default())?;
+        }
+        if operand == "ROOT" {
+            options.root = parser.operand().ok_or_else(|| Error::usage("ROOT is missing"))?.into();
         }
     }
-    specs.sort_by_key(|&(index, _)| index);
-    Ok(specs.into_iter().map(|(_, spec)| spec).collect())
+    options.command = parser.rest();
+    if options.command.is_empty() {
+        options.command.push("/bin/sh".into());
+    }
+    Ok(options)
+}
+
+impl Options {
+    fn set(&mut self, name: &str, value: OsString) -> Result<(), Error> {
+        match name {
+            "ephemeral" => self.ephemeral = true,
+            "ro" => self.read_only = true,
+            "bind" | "bind-ro" => self.mounts.push(Spec::bind(&value, name == "bind-ro")?),
+            "tmpfs" => self.mounts.push(Spec::tmpfs(&value)?),
+            "no-idmap" => self.no_idmap = true,
+            "uid-map" => self.uid_map = Some(value),
+            "gid-map" => self.gid_map = Some(value),
+            "net" if value != "host" && value != "none" => {
+                return Err(Error::new(format!("--net {value:?}")).hint("there are host and none"));
+            }
+            "net" => self.host_net = value == "host",
+            "host-net" => self.host_net = true,
+            "hostname" => self.hostname = Some(value),
+            "cwd" if !PathBuf::from(&value).is_absolute() => {
+                return Err(Error::new(format!("--cwd {value:?} is not absolute")));
+            }
+            "cwd" => self.cwd = Some(value.into()),
+            "env" => self.env.push(value),
+            "keep-env" => self.keep_env = true,
+            "inside" => self.inside = Some(value),
+            "outside" => self.outside = Some(value),
+            "console" => self.console = Wanted::Always,
+            "no-console" => self.console = Wanted::Never,
+            "init" => self.init = true,
+            "pid-file" => self.pid_file = Some(value.into()),
+            "status-fd" => self.status_fd = Some(cli::open_fd(&value, name)?),
+            "pass-fd" => self.pass_fds.push(cli::open_fd(&value, name)?),
+            other => unreachable!("--{other} is in the table alone"),
+        }
+        Ok(())
+    }
 }

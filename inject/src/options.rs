@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use isolate::called::Called;
 use isolate::console::Wanted;
 use isolate::fork::Ties;
-use isolate::getopt::{Argument, Opt, Parser};
 use isolate::namespace::{self, Namespace};
 use isolate::{options, signal};
+use seal::getopt::{Argument, Opt, Page, Parser};
 use seal::{Error, cli};
 
 use Argument::{No, Optional, Required, RequiredShort};
@@ -140,16 +140,13 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
         true => (&[OPTIONS], THEIR_ABOUT, THEIR_USAGE),
         false => (&[OPTIONS, OWN], ABOUT, USAGE),
     };
+    let page = Page { tool: called.name, about, usage, options: tables, group: None };
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();
     loop {
         while let Some((option, argument)) = parser.option()? {
-            match option.long {
-                "help" => called.help(about, usage, tables),
-                "man" => called.man(about, usage, tables),
-                "version" => called.version(),
-                name => options.set(name, argument)?,
-            }
+            called.about_itself(option, &page);
+            options.set(option.long, argument)?;
         }
         if called.theirs || options.list || options.target.is_some() || !options.needs_target() {
             break;
@@ -209,7 +206,7 @@ impl Options {
             "no-cgroup" => self.no_cgroup = true,
             "console" => self.console = Some(Wanted::Always),
             "no-console" => self.console = Some(Wanted::Never),
-            "pass-fd" => self.pass_fds.extend(cli::open_fds(vec![fd()?], name)?),
+            "pass-fd" => self.pass_fds.push(cli::open_fd(&value, name)?),
             "list" => self.list = true,
             "json" => self.json = true,
             other => unreachable!("--{other} is in the table alone"),

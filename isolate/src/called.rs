@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use seal::exec::{self, Environment};
-use seal::{Context, Error};
+use seal::getopt::{Opt, Page};
+use seal::{Error, cli};
 
-use crate::getopt::{self, Opt};
 use crate::process::Status;
 use crate::sys;
 
@@ -49,34 +49,16 @@ impl Called {
         [self.argv0.as_bytes(), rest.as_bytes()].concat()
     }
 
-    /// Prints the help and exits.
-    pub fn help(&self, about: &str, usage: &str, table: &[&[Opt]]) -> ! {
-        let usage = self.usage(usage, "\n       ");
-        self.print(&format!("{about}\n\nUsage: {usage}\n\nOptions:\n{}", getopt::help(table)))
-    }
-
-    /// Prints the man page and exits.
-    pub fn man(&self, about: &str, usage: &str, table: &[&[Opt]]) -> ! {
-        self.print(&getopt::man(self.name, about, &self.usage(usage, "\n"), table))
-    }
-
-    fn print(&self, text: &str) -> ! {
-        let shown = std::io::stdout().write_all(text.as_bytes());
-        seal::exit(shown.tried(|| "cannot write to stdout").map_or_else(|error| self.report(&error), |()| 0))
-    }
-
-    fn usage(&self, usage: &str, separator: &str) -> String {
-        usage.lines().map(|line| format!("{} {line}", self.name)).collect::<Vec<_>>().join(separator)
-    }
-
-    /// Prints the version and exits.
-    pub fn version(&self) -> ! {
-        self.print(&format!(
-            "{} {}{}\n",
-            self.name,
-            if self.theirs { "from nstools " } else { "" },
-            env!("CARGO_PKG_VERSION")
-        ))
+    /// Does what --help, --man or --version asks for and exits; returns for another option.
+    pub fn about_itself(&self, option: &Opt, page: &Page) {
+        let text = match option.long {
+            "help" => page.help(),
+            "man" => page.man(),
+            "version" if self.theirs => format!("{} from nstools {}\n", self.name, env!("CARGO_PKG_VERSION")),
+            "version" => format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION")),
+            _ => return,
+        };
+        seal::exit(cli::print(&text).map_or_else(|error| self.report(&error), |()| 0))
     }
 
     /// Becomes `command`, by default the user's shell: a login shell under the

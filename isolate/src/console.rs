@@ -16,25 +16,15 @@ use rustix::termios::{
 use seal::{Context, Error};
 
 /// When the command gets a terminal of its own.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wanted {
     /// If stdin and stdout are both terminals.
+    #[default]
     Auto,
     /// Always.
     Always,
     /// Never.
     Never,
-}
-
-impl Wanted {
-    /// From `--console` and `--no-console`, of which the last one given is set.
-    pub fn from_flags(always: bool, never: bool) -> Self {
-        match (always, never) {
-            (true, _) => Self::Always,
-            (_, true) => Self::Never,
-            _ => Self::Auto,
-        }
-    }
 }
 
 /// The caller's terminal; with `--console` in a pipeline there may be none.

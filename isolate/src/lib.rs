@@ -18,7 +18,6 @@ pub mod console;
 pub mod container;
 pub mod credentials;
 pub mod fork;
-pub mod getopt;
 pub mod inside;
 pub mod loopback;
 mod mounts;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use pseudo::wanted::Wanted;
 use rustix::mount::MountPropagationFlags;
 use seal::Error;
+use seal::getopt::{Argument, Opt, Page, Parser};
 
 use crate::called::Called;
 use crate::clock::Offset;
 use crate::fork::Ties;
-use crate::getopt::{Argument, Opt, Parser};
 use crate::mounts::BINFMT;
 use crate::namespace::{self, Namespace};
 use crate::persist::File;
@@ -165,15 +165,12 @@ impl Propagation {
 pub fn parse(called: &Called) -> Result<Options, Error> {
     let tables: &[&[Opt]] = if called.theirs { &[OPTIONS] } else { &[OPTIONS, MAN] };
     let about = if called.theirs { THEIR_ABOUT } else { ABOUT };
+    let page = Page { tool: called.name, about, usage: USAGE, options: tables, group: None };
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();
     while let Some((option, argument)) = parser.option()? {
-        match option.long {
-            "help" => called.help(about, USAGE, tables),
-            "man" => called.man(about, USAGE, tables),
-            "version" => called.version(),
-            name => options.set(name, argument)?,
-        }
+        called.about_itself(option, &page);
+        options.set(option.long, argument)?;
     }
     options.command = parser.rest();
     options.check()?;

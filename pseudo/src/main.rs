@@ -1,29 +1,34 @@
 //! `pseudo [-u MAP] [-g MAP] [CMD [ARG]...]`: run CMD as root of a new user namespace.
 #![no_main]
 
-use std::ffi::OsString;
-
-use clap::{Arg, Command, value_parser};
 use pseudo::{Caller, Maps};
 use seal::cli;
 use seal::exec::{self, Environment};
+use seal::getopt::{Argument::Required, Opt, Page, Parser};
+
+const OPTIONS: &[Opt] = &[
+    Opt::new('u', "uid-map", Required("MAP"), "User ids as START:LOWER:COUNT[,...], inside first"),
+    Opt::new('g', "gid-map", Required("MAP"), "Group ids likewise"),
+];
+
+const PAGE: Page = Page {
+    tool: "pseudo",
+    about: "Run a command as root over your own ids, in a new user namespace",
+    usage: "[OPTION]... [--] [CMD [ARG]...]",
+    options: &[OPTIONS, cli::ABOUT_ITSELF],
+    group: None,
+};
 
 seal::main!(cli::run("pseudo", || {
-    let map = |letter, name, what| {
-        Arg::new(name).short(letter).long(name).value_name("MAP").help(what).value_parser(value_parser!(OsString))
-    };
-    let command = Command::new("pseudo")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Run a command as root over your own ids, in a new user namespace")
-        .override_usage("pseudo [-u MAP] [-g MAP] [--] [CMD [ARG]...]")
-        .arg(map('u', "uid-map", "User ids as START:LOWER:COUNT[,...], inside first"))
-        .arg(map('g', "gid-map", "Group ids likewise"))
-        .arg(cli::command_arg().help("The command [default: $SHELL, else /bin/sh]"));
-    let matches = cli::parse(command)?;
-    let argv = cli::command_words_or_shell(&matches);
-    let map = |name| matches.get_one::<OsString>(name).map(OsString::as_os_str);
+    let mut parser = Parser::new(PAGE.options, std::env::args_os().skip(1).collect());
+    let (mut uid_map, mut gid_map) = (None, None);
+    while let Some((option, argument)) = parser.option()? {
+        cli::about_itself(option, &PAGE);
+        *(if option.long == "uid-map" { &mut uid_map } else { &mut gid_map }) = argument;
+    }
+    let argv = cli::or_shell(parser.rest());
     let caller = Caller::current()?;
-    let maps = Maps::requested(&caller, map("uid-map"), map("gid-map"))?;
+    let maps = Maps::requested(&caller, uid_map.as_deref(), gid_map.as_deref())?;
     pseudo::enter(&caller, &maps)?;
     Err(exec::exec(&argv, &Environment::inherited()))
 }));

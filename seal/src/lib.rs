@@ -12,7 +12,9 @@
 pub mod cli;
 mod error;
 pub mod exec;
+pub mod getopt;
 pub mod memfd;
+mod nearest;
 pub mod own;
 mod sys;
 

@@ -1,16 +1,23 @@
 //! `seal PROG [ARG]...`: run PROG from memory that nothing can write to.
 #![no_main]
 
-use clap::Command;
-use seal::{cli, memfd};
+use seal::getopt::{Page, Parser};
+use seal::{Error, cli, memfd};
+
+const PAGE: Page = Page {
+    tool: "seal",
+    about: "Run a program from a memfd sealed against writing, shrinking, growing and further sealing",
+    usage: "PROG [ARG]...",
+    options: &[cli::ABOUT_ITSELF],
+    group: None,
+};
 
 seal::main!(cli::run("seal", || {
-    let command = Command::new("seal")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Run a program from a memfd sealed against writing, shrinking, growing and further sealing")
-        .override_usage("seal PROG [ARG]...")
-        .arg(cli::command_arg().required(true).value_name("PROG [ARG]").help("The program, found on PATH"));
-    let argv = cli::command_words(&cli::parse(command)?);
-    let program = memfd::find(&argv[0])?;
-    Err(memfd::sealed(&program)?.exec(&argv))
+    let mut parser = Parser::new(PAGE.options, std::env::args_os().skip(1).collect());
+    while let Some((option, _)) = parser.option()? {
+        cli::about_itself(option, &PAGE);
+    }
+    let argv = parser.rest();
+    let name = argv.first().ok_or_else(|| Error::usage("PROG is missing"))?;
+    Err(memfd::sealed(&memfd::find(name)?)?.exec(&argv))
 }));

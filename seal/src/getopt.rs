@@ -9,7 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use seal::Error;
+use crate::Error;
+use crate::nearest::nearest;
 
 /// Whether an option takes an argument, and what `--help` calls it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -161,7 +162,12 @@ impl<'a> Parser<'a> {
             found.retain(|option| !option.newer);
         }
         match found[..] {
-            [] => Err(Error::usage(format!("unrecognized option '--{word}'"))),
+            [] => {
+                let name = word.split('=').next().unwrap_or_default();
+                let near = nearest(name, self.options().map(|option| option.long));
+                let hint = near.map(|near| format!("did you mean --{near}?"));
+                Err(Error::usage(format!("unrecognized option '--{word}'")).maybe_hint(hint))
+            }
             [one] => Ok(one),
             _ => {
                 let names: String = found.iter().map(|option| format!(" '--{}'", option.long)).collect();
@@ -171,19 +177,73 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The lines of `--help` that list the options.
-pub(crate) fn help(table: &[&[Opt]]) -> String {
-    let mut text = String::new();
-    for option in table.iter().copied().flatten() {
-        let left = left(option);
-        // Writing to a String cannot fail; likewise below.
-        let _ = if left.len() < 30 {
-            writeln!(text, "  {left:30}{}", option.help)
-        } else {
-            writeln!(text, "  {left}\n  {:30}{}", "", option.help)
-        };
+/// What `--help` and the man page are made of.
+pub struct Page<'a> {
+    /// The tool's name.
+    pub tool: &'a str,
+    /// What it is for.
+    pub about: &'a str,
+    /// How it is called, without its name, a line each way.
+    pub usage: &'a str,
+    /// Its options.
+    pub options: &'a [&'a [Opt]],
+    /// A group of options that `--help` names in one line, which comes first.
+    pub group: Option<(&'a str, &'a [Opt])>,
+}
+
+impl Page<'_> {
+    fn usage(&self, separator: &str) -> String {
+        self.usage.lines().map(|line| format!("{} {line}", self.tool)).collect::<Vec<_>>().join(separator)
     }
-    text
+
+    /// The text of `--help`.
+    pub fn help(&self) -> String {
+        let mut text = format!("{}\n\nUsage: {}\n\nOptions:\n", self.about, self.usage("\n       "));
+        for option in self.options.iter().copied().flatten() {
+            let left = left(option);
+            // Writing to a String cannot fail; likewise below.
+            let _ = if left.len() < 30 {
+                writeln!(text, "  {left:30}{}", option.help)
+            } else {
+                writeln!(text, "  {left}\n  {:30}{}", "", option.help)
+            };
+        }
+        if let Some((line, options)) = self.group {
+            let _ = writeln!(text, "\n{line}");
+            let mut width = usize::MAX;
+            for option in options {
+                let word = format!(" --{}", option.long);
+                if width.saturating_add(word.len()) > 100 {
+                    text += if width == usize::MAX { " " } else { "\n " };
+                    width = 1;
+                }
+                width += word.len();
+                text += &word;
+            }
+            text += "\n";
+        }
+        text
+    }
+
+    /// The man page (man(7)).
+    pub fn man(&self) -> String {
+        let escaped = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+        let mut text = format!(
+            ".TH {} 1\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.nf\n{}\n.fi\n.SH OPTIONS\n",
+            self.tool.to_uppercase(),
+            self.tool,
+            escaped(self.about),
+            escaped(&self.usage("\n")),
+        );
+        let group = self.group.iter().map(|(_, options)| *options);
+        for option in self.options.iter().copied().chain(group).flatten() {
+            let _ = writeln!(text, ".TP\n.B {}\n{}.", escaped(left(option).trim_start()), escaped(option.help));
+            if !option.docs.is_empty() {
+                let _ = writeln!(text, "{}", escaped(option.docs));
+            }
+        }
+        text
+    }
 }
 
 fn left(option: &Opt) -> String {
@@ -194,24 +254,6 @@ fn left(option: &Opt) -> String {
         Argument::Optional(name) | Argument::OptionalLong(name) | Argument::RequiredShort(name) => format!("[={name}]"),
     };
     format!("{short}--{}{argument}", option.long)
-}
-
-/// The man page (man(7)) of a tool.
-pub(crate) fn man(tool: &str, about: &str, usage: &str, table: &[&[Opt]]) -> String {
-    let escaped = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
-    let mut text = format!(
-        ".TH {} 1\n.SH NAME\n{tool} \\- {}\n.SH SYNOPSIS\n.nf\n{}\n.fi\n.SH OPTIONS\n",
-        tool.to_uppercase(),
-        escaped(about),
-        escaped(usage),
-    );
-    for option in table.iter().copied().flatten() {
-        let _ = writeln!(text, ".TP\n.B {}\n{}.", escaped(left(option).trim_start()), escaped(option.help));
-        if !option.docs.is_empty() {
-            let _ = writeln!(text, "{}", escaped(option.docs));
-        }
-    }
-    text
 }
 
 #[cfg(test)]
