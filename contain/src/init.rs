@@ -15,7 +15,7 @@ use isolate::{inside, loopback, namespace};
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
 use rustix::process::{chdir, chroot, fchdir};
-use seal::exec::{self, DEFAULT_PATH, Environment};
+use seal::exec::{DEFAULT_PATH, Environment};
 use seal::{Context, Error};
 
 use crate::guard::Inherited;
@@ -74,9 +74,11 @@ fn init(inherited: &Inherited, guard: &Channel) -> Result<Infallible, Error> {
     process::leave_session_keyring()?;
     take_stdio(slave.as_ref())?;
     drop(slave);
-    close_other_fds(&[inherited.channel.as_fd()], &options.pass_fds)?;
+    let learner = options.sealing.needed_fd();
+    let need: Vec<_> = [inherited.channel.as_fd()].into_iter().chain(learner.as_ref().map(AsFd::as_fd)).collect();
+    close_other_fds(&need, &options.pass_fds)?;
     inside::enter_cwd(options.cwd.as_deref().unwrap_or(Path::new("/")))?;
-    let become_command = || exec::exec(&options.command, &environment);
+    let become_command = || options.sealing.exec(&options.command, &environment);
     if !options.init {
         return Err(become_command());
     }

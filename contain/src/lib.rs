@@ -25,6 +25,5 @@ mod root;
 mod skeleton;
 mod spec;
 mod supervisor;
-mod sys;
 
 pub use supervisor::run;

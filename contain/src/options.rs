@@ -1,11 +1,12 @@
 //! The options of `contain`.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use isolate::console::Wanted;
 use seal::getopt::{Argument, Opt, Page, Parser};
-use seal::{Error, cli};
+use seal::{Error, Sealing, cli};
 
 use crate::spec::Spec;
 
@@ -34,6 +35,7 @@ pub struct Options {
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) status_fd: Option<i32>,
     pub(crate) pass_fds: Vec<i32>,
+    pub(crate) sealing: Sealing,
 }
 
 impl Options {
@@ -45,6 +47,8 @@ impl Options {
 
 const ABOUT: &str = "Run a command in a container: ROOT becomes / of namespaces of its own";
 const USAGE: &str = "[OPTION]... ROOT [OPTION]... [--] [CMD [ARG]...]";
+
+const SEALING: &str = "What CMD may do, last of all before it starts; seal --help says more:";
 
 const OPTIONS: &[Opt] = &[
     Opt::new('e', "ephemeral", No, "Changes below ROOT vanish; with / as ROOT, this machine unharmed"),
@@ -76,14 +80,22 @@ const OPTIONS: &[Opt] = &[
 
 /// Parses the arguments of this process.
 pub fn parse() -> Result<Options, Error> {
-    let tables: &[&[Opt]] = &[OPTIONS, cli::ABOUT_ITSELF];
-    let page = Page { tool: "contain", about: ABOUT, usage: USAGE, options: tables, group: None };
+    let page = Page {
+        tool: "contain",
+        about: ABOUT,
+        usage: USAGE,
+        options: &[OPTIONS, cli::ABOUT_ITSELF],
+        group: Some((SEALING, seal::OPTIONS)),
+    };
+    let tables = &[OPTIONS, cli::ABOUT_ITSELF, seal::OPTIONS];
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();
     for operand in ["ROOT", "CMD"] {
         while let Some((option, argument)) = parser.option()? {
             cli::about_itself(option, &page);
-            options.set(option.long, argument.unwrap_or_default())?;
+            if !options.sealing.set(option.long, argument.as_deref())? {
+                options.set(option.long, argument.unwrap_or_default())?;
+            }
         }
         if operand == "ROOT" {
             options.root = parser.operand().ok_or_else(|| Error::usage("ROOT is missing"))?.into();
@@ -92,6 +104,11 @@ pub fn parse() -> Result<Options, Error> {
     options.command = parser.rest();
     if options.command.is_empty() {
         options.command.push("/bin/sh".into());
+    }
+    options.pass_fds.extend(options.sealing.fds().iter().filter(|&&fd| fd > 2));
+    let sets_home = |pair: &OsString| pair == "HOME" || pair.as_bytes().starts_with(b"HOME=");
+    if !options.keep_env && !options.env.iter().any(sets_home) {
+        options.sealing.set_home();
     }
     Ok(options)
 }

@@ -12,19 +12,22 @@ use isolate::signal::{Blocked, FORWARDED};
 use isolate::supervise::Supervisor;
 use isolate::{container, namespace};
 use seal::exec::Environment;
-use seal::{Context, Error};
+use seal::{Context, Error, caps};
 
 use crate::guard::{self, Inherited};
+use crate::helper;
 use crate::ids::Ids;
 use crate::options::Options;
-use crate::{helper, sys};
 
 /// Runs a container and gives the exit status of its command, 128+N if signal
 /// N killed it.
-pub fn run(options: Options) -> Result<u8, Error> {
+pub fn run(mut options: Options) -> Result<u8, Error> {
     let ids = Ids::new(&options)?;
     if ids.exposes_own_program()? {
         seal::own::ensure_sealed()?;
+    }
+    if let Some(status) = options.sealing.prepare("contain", caps::ALL, true)? {
+        return Ok(status);
     }
     let terminal = Terminal::wanted(options.console)?;
     let signals = Blocked::new(FORWARDED)?;
@@ -116,6 +119,6 @@ fn before_command(options: &Options, init: i32, namespaces: &str, signals: &Bloc
 fn tell(options: &Options, line: std::fmt::Arguments) -> Result<(), Error> {
     let Some(fd) = options.status_fd else { return Ok(()) };
     let cannot = || format!("cannot write to fd {fd}");
-    let mut file = File::from(rustix::io::fcntl_dupfd_cloexec(sys::borrow(fd), 3).tried(cannot)?);
+    let mut file = File::from(rustix::io::fcntl_dupfd_cloexec(seal::borrow(fd), 3).tried(cannot)?);
     file.write_all(line.to_string().as_bytes()).tried(cannot)
 }

@@ -14,7 +14,7 @@ use isolate::supervise::Supervisor;
 use isolate::{credentials, inside};
 use pseudo::Caller;
 use rustix::fs::{Access, Mode, OFlags, access, fstatfs, open};
-use seal::exec::{self, Environment};
+use seal::exec::Environment;
 use seal::memfd::Sealed;
 use seal::{Context, Error};
 
@@ -187,14 +187,16 @@ fn become_command(inherited: &Inherited, argv: &[OsString]) -> Error {
     let channel = inherited.channel.as_fd();
     let carried = inherited.carried.as_ref();
     let sealed = carried.map(Sealed::fd);
-    let need: Vec<_> = std::iter::once(channel).chain(sealed.as_ref().map(AsFd::as_fd)).collect();
+    let sealing = &inherited.options.sealing;
+    let learner = sealing.needed_fd();
+    let need: Vec<_> = std::iter::once(channel)
+        .chain(sealed.as_ref().map(AsFd::as_fd))
+        .chain(learner.as_ref().map(AsFd::as_fd))
+        .collect();
     if let Err(error) = close_other_fds(&need, &inherited.options.pass_fds) {
         return error;
     }
-    match carried {
-        Some(program) => program.exec_with(argv, environment),
-        None => exec::exec(argv, environment),
-    }
+    sealing.exec_copy(carried, argv, environment)
 }
 
 /// The reaper stays root of the container, so that it can end what it reaps.
@@ -208,7 +210,7 @@ fn become_user(inherited: &Inherited) -> Result<(), Error> {
 
 /// The login shell of the container's uid 0.
 fn shell() -> OsString {
-    let entry = pseudo::passwd::by_uid(Path::new("/etc/passwd"), 0);
+    let entry = seal::passwd::by_uid(Path::new("/etc/passwd"), 0);
     let shell = entry.map(|entry| entry.shell).filter(|shell| access(shell.as_str(), Access::EXEC_OK).is_ok());
     shell.unwrap_or_else(|| "/bin/sh".into()).into()
 }

@@ -38,7 +38,7 @@ struct Joins {
 }
 
 /// Becomes the command, or waits for it where it is a child; then gives its status.
-pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
+pub fn run(options: &mut Options, called: &Called) -> Result<u8, Error> {
     let target = options.target.as_deref().map(Named::parse).transpose()?;
     let target = target.map(|named| Process::open(named, !called.theirs)).transpose()?;
     let target = target.as_ref();
@@ -59,6 +59,10 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
     if is_seen && (seen_by_file || exposes_own_program(flags, target)?) {
         seal::own::ensure_sealed()?;
     }
+    if let Some(status) = options.sealing.prepare(called.name, seal::caps::ALL, true)? {
+        return Ok(status);
+    }
+    let options = &*options;
     let root = options.root.as_ref().map(|dir| open_dir(dir, "root", process)).transpose()?;
     let wd = options.wd.as_ref().map(|dir| open_dir(dir, "cwd", process)).transpose()?;
     let environment = if options.environment {
@@ -94,7 +98,7 @@ pub fn run(options: &Options, called: &Called) -> Result<u8, Error> {
             return error;
         }
         starting.iter().for_each(|starting| starting.before_exec());
-        called.exec(&options.command, &environment)
+        called.exec_sealed(&options.sealing, &options.command, &environment)
     };
     let tied = options.ties.kill_child.is_some() || options.ties.forward;
     if options.no_fork || !tied && flags & namespace::PID.flag == 0 {

@@ -28,13 +28,16 @@ use isolate::called::Called;
 use seal::Error;
 
 /// Does what was asked for; gives the exit status if it does not become the command.
-pub fn run(options: options::Options, called: &Called) -> Result<u8, Error> {
+pub fn run(mut options: options::Options, called: &Called) -> Result<u8, Error> {
     if options.list {
         return list::run(options.json);
     }
     if called.theirs || options.names_namespaces() {
-        return join::run(&options, called);
+        return join::run(&mut options, called);
     }
     seal::own::ensure_sealed()?;
+    if let Some(status) = options.sealing.prepare("inject", seal::caps::ALL, true)? {
+        return Ok(status);
+    }
     enter::run(&options)
 }

@@ -29,7 +29,7 @@ pub fn run(json: bool) -> Result<u8, Error> {
 fn row(container: Container) -> Option<Row> {
     let pid = container.supervisor;
     let uid = process::user(pid)?;
-    let user = pseudo::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(uid.to_string(), |entry| entry.name);
+    let user = seal::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(uid.to_string(), |entry| entry.name);
     Some(Row { since: timestamp(started(pid)?), container, uid, user })
 }
 

@@ -8,9 +8,9 @@ use isolate::called::Called;
 use isolate::console::Wanted;
 use isolate::fork::Ties;
 use isolate::namespace::{self, Namespace};
-use isolate::{options, signal};
+use isolate::options;
 use seal::getopt::{Argument, Opt, Page, Parser};
-use seal::{Error, cli};
+use seal::{Error, Sealing, cli};
 
 use Argument::{No, Optional, Required, RequiredShort};
 
@@ -18,6 +18,7 @@ const ABOUT: &str = "Run a command in the container that PID supervises, or in n
      with any of -a -m -u -i -n -p -U -C -T -N -r in exactly those";
 const THEIR_ABOUT: &str = "Run a command in namespaces of another process, or of files";
 const USAGE: &str = "[OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n--list [--json]";
+const SEALING: &str = "What CMD may do, last of all before it starts; seal --help says more:";
 const THEIR_USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
 
 /// Those of nsenter(1), in the order in which it has them.
@@ -110,6 +111,7 @@ pub struct Options {
     pub(crate) context: bool,
     pub(crate) join_cgroup: bool,
     pub(crate) environment: bool,
+    pub(crate) sealing: Sealing,
 }
 
 /// A namespace that is not the target's.
@@ -140,13 +142,18 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
         true => (&[OPTIONS], THEIR_ABOUT, THEIR_USAGE),
         false => (&[OPTIONS, OWN], ABOUT, USAGE),
     };
-    let page = Page { tool: called.name, about, usage, options: tables, group: None };
-    let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
+    let group = (!called.theirs).then_some((SEALING, seal::OPTIONS));
+    let page = Page { tool: called.name, about, usage, options: tables, group };
+    let tables: Vec<&[Opt]> = tables.iter().copied().chain(group.map(|(_, options)| options)).collect();
+    let mut parser = Parser::new(&tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();
     loop {
         while let Some((option, argument)) = parser.option()? {
             called.about_itself(option, &page);
-            options.set(option.long, argument)?;
+            // None of the names is one of nsenter's.
+            if !options.sealing.set(option.long, argument.as_deref())? {
+                options.set(option.long, argument)?;
+            }
         }
         if called.theirs || options.list || options.target.is_some() || !options.needs_target() {
             break;
@@ -158,6 +165,9 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
     }
     options.command = parser.rest();
     options.check(called.theirs)?;
+    if !options.names_namespaces() {
+        options.pass_fds.extend(options.sealing.fds().iter().filter(|&&fd| fd > 2));
+    }
     Ok(options)
 }
 
@@ -195,7 +205,7 @@ impl Options {
             "net-socket" => self.socket = Some(fd()?),
             "user-parent" => self.user_parent = true,
             "kill-child" => {
-                let signal = argument.as_ref().map(|_| value.to_str().and_then(signal::by_name));
+                let signal = argument.as_ref().map(|_| value.to_str().and_then(seal::signal::by_name));
                 let signal = signal.unwrap_or(Some(libc::SIGKILL));
                 self.ties.kill_child = Some(signal.ok_or_else(|| invalid("is no name of a signal"))?);
             }

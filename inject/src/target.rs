@@ -185,7 +185,7 @@ pub fn not_yours(pid: i32) -> Error {
             .hint("it has made itself undumpable: a container is named by the PID of its supervisor");
     }
     let name = uid.map_or("another user".into(), |uid| {
-        pseudo::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(format!("uid {uid}"), |entry| entry.name)
+        seal::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(format!("uid {uid}"), |entry| entry.name)
     });
     Error::new(format!("process {pid} is not yours but belongs to {name}")).because(nix::errno::Errno::EPERM)
 }

@@ -8,10 +8,9 @@ use std::path::Path;
 
 use seal::exec::{self, Environment};
 use seal::getopt::{Opt, Page};
-use seal::{Error, cli};
+use seal::{Error, Sealing, cli};
 
 use crate::process::Status;
-use crate::sys;
 
 /// The name and what goes with it.
 pub struct Called {
@@ -64,16 +63,21 @@ impl Called {
     /// Becomes `command`, by default the user's shell: a login shell under the
     /// name of util-linux. Returns only on failure.
     pub fn exec(&self, command: &[OsString], environment: &Environment) -> Error {
+        self.exec_sealed(&Sealing::default(), command, environment)
+    }
+
+    /// As [`Called::exec`], with rights taken away before.
+    pub fn exec_sealed(&self, sealing: &Sealing, command: &[OsString], environment: &Environment) -> Error {
         if let Some(name) = command.first() {
-            let error = exec::exec(command, environment);
+            let error = sealing.exec(command, environment);
             return if self.theirs { their_failure(error, name) } else { error };
         }
         let mut shell = environment.get("SHELL").filter(|shell| !shell.is_empty()).map(OsStr::to_owned);
         if !self.theirs {
-            return exec::exec(&[shell.unwrap_or_else(|| "/bin/sh".into())], environment);
+            return sealing.exec(&[shell.unwrap_or_else(|| "/bin/sh".into())], environment);
         }
         shell = shell.or_else(|| {
-            let entry = pseudo::passwd::by_uid(Path::new("/etc/passwd"), rustix::process::getuid().as_raw());
+            let entry = seal::passwd::by_uid(Path::new("/etc/passwd"), rustix::process::getuid().as_raw());
             entry.map(|entry| entry.shell.into()).filter(|shell: &OsString| !shell.is_empty())
         });
         let shell = shell.unwrap_or_else(|| "/bin/sh".into());
@@ -88,7 +92,7 @@ impl Called {
         if let (Status::Killed(signal), true) = (status, self.theirs) {
             // Without a second core dump.
             let _ = nix::sys::prctl::set_dumpable(false);
-            sys::die_by(signal);
+            seal::die_by(signal);
         }
         status.code()
     }

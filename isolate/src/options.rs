@@ -15,7 +15,6 @@ use crate::fork::Ties;
 use crate::mounts::BINFMT;
 use crate::namespace::{self, Namespace};
 use crate::persist::File;
-use crate::signal;
 
 const ABOUT: &str = "Run a command in new network (with lo up) and IPC namespaces;\n\
      with options that name or imply namespaces in exactly those";
@@ -187,7 +186,7 @@ impl Options {
         let value = argument.unwrap_or_default();
         let invalid = |why: &str| Error::new(format!("--{name} {value:?} {why}"));
         let id = || number(&value).ok_or_else(|| invalid("is no id"));
-        let signal = || value.to_str().and_then(signal::by_name).ok_or_else(|| invalid("is no name of a signal"));
+        let signal = || value.to_str().and_then(seal::signal::by_name).ok_or_else(|| invalid("is no name of a signal"));
         let offset =
             || value.to_str().and_then(Offset::parse).map(Some).ok_or_else(|| invalid("is no time in seconds"));
         let path = |default: &str| Some(if given { PathBuf::from(&value) } else { default.into() });
@@ -307,5 +306,5 @@ pub fn number(text: impl AsRef<OsStr>) -> Option<u32> {
 }
 
 fn named(text: &OsStr, file: &str) -> Option<u32> {
-    pseudo::passwd::id(Path::new(file), text.to_str()?).or_else(|| number(text))
+    seal::passwd::id(Path::new(file), text.to_str()?).or_else(|| number(text))
 }

@@ -114,20 +114,6 @@ pub fn keep_over_exec(fd: libc::c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(|_| ())
 }
 
-/// Ends this process by a signal, if that ends processes.
-pub fn die_by(signal: libc::c_int) {
-    // SAFETY: the default is no handler of ours that could run; the set is
-    // initialized by sigemptyset.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, signal);
-        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
-        libc::kill(libc::getpid(), signal);
-    }
-}
-
 /// sigpending(2).
 pub fn pending() -> SigSet {
     let mut set = std::mem::MaybeUninit::uninit();

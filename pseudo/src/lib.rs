@@ -13,7 +13,6 @@ mod enter;
 mod hint;
 mod idmap;
 mod maps;
-pub mod passwd;
 mod subid;
 mod sys;
 pub mod wanted;

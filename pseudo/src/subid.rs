@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::passwd;
+use seal::passwd;
 
 /// A delegated range: `count` ids from `start` on.
 #[derive(Clone, Copy, Debug)]

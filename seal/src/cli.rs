@@ -1,6 +1,6 @@
 //! Parse, run, report: the frame of every tool's `main`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 
 use crate::getopt::{Opt, Page};
@@ -55,7 +55,7 @@ pub fn or_shell(words: Vec<OsString>) -> Vec<OsString> {
 
 /// The fd that `--option` names, which must be the caller's: to be called
 /// before any is opened that could be taken for one.
-pub fn open_fd(value: &OsString, option: &str) -> Result<i32, Error> {
+pub fn open_fd(value: &OsStr, option: &str) -> Result<i32, Error> {
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|&fd: &i32| fd >= 0);
     let fd = number.ok_or_else(|| Error::new(format!("--{option} {value:?} is no fd")))?;
     if rustix::fs::stat(format!("/proc/self/fd/{fd}")).is_err() {

@@ -2,18 +2,21 @@
 //! there, 126 if it is and cannot be executed.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use crate::{Context, Error, sys};
+use crate::sys::{self, Strings};
+use crate::{Context, Error};
 
 /// Where commands are looked for when PATH is not set.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The environment a command is given, as `execve` takes it: `NAME=VALUE`.
+#[derive(Clone)]
 pub struct Environment(Vec<CString>);
 
 impl Environment {
@@ -44,17 +47,18 @@ impl Environment {
         Self(vars.into_iter().filter_map(join).collect())
     }
 
+    /// Sets a variable.
+    pub fn set(&mut self, name: &str, value: &OsStr) {
+        self.0.retain(|pair| !pair.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")));
+        self.0.extend(Self::new([(name.into(), value.into())]).0);
+    }
+
     /// The value of a variable.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.iter().find_map(|pair| {
             let rest = pair.as_bytes().strip_prefix(name.as_bytes())?;
             Some(OsStr::from_bytes(rest.strip_prefix(b"=")?))
         })
-    }
-
-    /// As `execve` takes it.
-    pub fn as_slice(&self) -> &[CString] {
-        &self.0
     }
 }
 
@@ -72,30 +76,90 @@ pub fn exec(argv: &[OsString], environment: &Environment) -> Error {
 
 /// As [`exec`], where the program is not what its first argument says.
 pub fn exec_as(program: &OsStr, argv: &[OsString], environment: &Environment) -> Error {
-    match become_command(program, argv, environment) {
-        Ok(never) => match never {},
+    match Image::find(program, argv, environment) {
+        Ok(image) => image.exec(),
         Err(error) => error,
     }
 }
 
-fn become_command(
-    name: &OsStr,
-    argv: &[OsString],
-    environment: &Environment,
-) -> Result<std::convert::Infallible, Error> {
-    let path = find(name, environment.get("PATH"))?;
-    let argv = cstrings(argv)?;
-    sys::restore_dispositions();
-    let program = cstring(path.as_os_str())?;
-    let errno = match nix::unistd::execve(&program, &argv, environment.as_slice()) {
-        Err(Errno::ENOEXEC) => {
-            let mut shell = vec![c"sh".to_owned(), program.clone()];
-            shell.extend_from_slice(&argv[1..]);
-            nix::unistd::execve(c"/bin/sh", &shell, environment.as_slice()).unwrap_err()
+/// Everything that an exec needs, so that between a filter of system calls and
+/// the exec there is no other call, an allocation's included.
+pub struct Image<'a> {
+    program: Program<'a>,
+    path: PathBuf,
+    argv: Strings,
+    environment: Strings,
+    /// The arguments of the shell that runs a file which is no program.
+    shell: Strings,
+}
+
+enum Program<'a> {
+    File(CString),
+    Memory { fd: BorrowedFd<'a>, is_script: bool },
+}
+
+impl<'a> Image<'a> {
+    /// Finds `program` on the PATH of `environment`.
+    pub fn find(program: &OsStr, argv: &[OsString], environment: &Environment) -> Result<Self, Error> {
+        let path = find(program, environment.get("PATH"))?;
+        let file = cstring(path.as_os_str())?;
+        let argv = cstrings(argv)?;
+        let shell = [c"sh".to_owned(), file.clone()].into_iter().chain(argv.iter().skip(1).cloned()).collect();
+        Ok(Self {
+            program: Program::File(file),
+            path,
+            argv: Strings::new(argv),
+            environment: Strings::new(environment.0.clone()),
+            shell: Strings::new(shell),
+        })
+    }
+
+    /// The program that is in a memfd, a copy of the one at `path`.
+    pub(crate) fn in_memory(
+        fd: BorrowedFd<'a>,
+        is_script: bool,
+        path: &Path,
+        argv: &[OsString],
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            program: Program::Memory { fd, is_script },
+            path: path.to_owned(),
+            argv: Strings::new(cstrings(argv)?),
+            environment: Strings::new(environment.0.clone()),
+            shell: Strings::new(Vec::new()),
+        })
+    }
+
+    /// Becomes it, with SIGPIPE and SIGCHLD as this process inherited them.
+    pub fn exec(&self) -> Error {
+        sys::restore_dispositions();
+        self.refused(self.execute())
+    }
+
+    /// The system call alone; a second one for what needs a shell.
+    pub fn execute(&self) -> Errno {
+        match &self.program {
+            Program::File(file) => match sys::execve(file, &self.argv, &self.environment) {
+                Errno::ENOEXEC => sys::execve(c"/bin/sh", &self.shell, &self.environment),
+                errno => errno,
+            },
+            Program::Memory { fd, .. } => sys::execveat(*fd, &self.argv, &self.environment),
         }
-        result => result.unwrap_err(),
-    };
-    Err(refused(&path, errno))
+    }
+
+    /// Why it was not executed: status 127 or 126.
+    pub fn refused(&self, errno: Errno) -> Error {
+        let Program::Memory { is_script, .. } = self.program else { return refused(&self.path, errno) };
+        let error = Error::new(format!("cannot execute the sealed copy of {:?}", self.path)).because(errno).status(126);
+        match errno {
+            Errno::ENOENT if is_script => {
+                error.hint("its interpreter is missing, or /proc or /dev/fd, through which the interpreter reads it")
+            }
+            Errno::ENOENT => error.hint("the dynamic loader that it names is missing"),
+            _ => error,
+        }
+    }
 }
 
 /// Finds `name` as the shell would: as it is if it has a slash, else in the
@@ -137,7 +201,7 @@ fn errno(errno: rustix::io::Errno) -> Errno {
 }
 
 /// Why the kernel would not execute a file, with the causes its errno hides.
-pub(crate) fn refused(path: &Path, errno: Errno) -> Error {
+fn refused(path: &Path, errno: Errno) -> Error {
     let exists = path.exists();
     let hint = match errno {
         Errno::ENOENT if exists => Some("the interpreter or dynamic loader that it names is missing".to_owned()),
@@ -154,7 +218,7 @@ fn on_noexec_mount(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_flag.bits() & libc::ST_NOEXEC != 0)
 }
 
-pub(crate) fn cstrings(argv: &[OsString]) -> Result<Vec<CString>, Error> {
+fn cstrings(argv: &[OsString]) -> Result<Vec<CString>, Error> {
     argv.iter().map(|arg| cstring(arg)).collect()
 }
 

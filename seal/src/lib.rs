@@ -9,14 +9,23 @@
 //! panic!("{}", copy.exec(&["true".into()]));
 //! ```
 
+mod access;
+pub mod caps;
 pub mod cli;
 mod error;
 pub mod exec;
 pub mod getopt;
+mod identity;
+mod learn;
 pub mod memfd;
 mod nearest;
 pub mod own;
+pub mod passwd;
+mod sealing;
+pub mod signal;
 mod sys;
+pub mod syscalls;
 
 pub use error::{Context, Error};
-pub use sys::{exit, forget_ignored_children, ignore_children, mount_setattr, start};
+pub use sealing::{OPTIONS, Sealing};
+pub use sys::{borrow, die_by, exit, forget_ignored_children, ignore_children, mount_setattr, start};

@@ -8,12 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create, sendfile};
+use rustix::fs::{MemfdFlags, Mode, SealFlags, fcntl_add_seals, memfd_create, sendfile};
 
-use crate::exec::{self, Environment};
-use crate::{Context, Error, sys};
+use crate::exec::{self, Environment, Image};
+use crate::{Context, Error};
 
 /// A program in a sealed memfd.
 pub struct Sealed {
@@ -82,6 +80,12 @@ impl Sealed {
         &self.fd
     }
 
+    /// Nobody may read it, not even its owner: then the kernel makes who
+    /// executes it undumpable, if fs.suid_dumpable allows that.
+    pub fn forbid_reading(&self) -> Result<(), Error> {
+        rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(0o111)).tried(|| "cannot make the sealed copy unreadable")
+    }
+
     /// Becomes the sealed program with these arguments, the first its name,
     /// and the environment of this process. Returns only on failure: 126.
     pub fn exec(&self, argv: &[OsString]) -> Error {
@@ -90,20 +94,14 @@ impl Sealed {
 
     /// As [`Sealed::exec`] with another environment.
     pub fn exec_with(&self, argv: &[OsString], environment: &Environment) -> Error {
-        let argv = match exec::cstrings(argv) {
-            Ok(argv) => argv,
-            Err(error) => return error,
-        };
-        sys::restore_dispositions();
-        let errno =
-            nix::unistd::execveat(&self.fd, c"", &argv, environment.as_slice(), AtFlags::AT_EMPTY_PATH).unwrap_err();
-        let error = Error::new(format!("cannot execute the sealed copy of {:?}", self.path)).because(errno).status(126);
-        match errno {
-            Errno::ENOENT if self.script => {
-                error.hint("its interpreter is missing, or /proc or /dev/fd, through which the interpreter reads it")
-            }
-            Errno::ENOENT => error.hint("the dynamic loader that it names is missing"),
-            _ => error,
+        match self.image(argv, environment) {
+            Ok(image) => image.exec(),
+            Err(error) => error,
         }
+    }
+
+    /// What is needed to become it later.
+    pub fn image(&self, argv: &[OsString], environment: &Environment) -> Result<Image<'_>, Error> {
+        Image::in_memory(self.fd.as_fd(), self.script, &self.path, argv, environment)
     }
 }

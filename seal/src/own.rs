@@ -8,11 +8,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::AtFlags;
 use rustix::fs::{CWD, Mode, OFlags, SealFlags, StatVfsMountFlags, fcntl_get_seals, fstatvfs, open, readlinkat};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
-use crate::exec::{self, Environment};
+use crate::exec::{Environment, Image};
 use crate::{Context, Error, memfd, sys};
 
 const EXE: &str = "/proc/self/exe";
@@ -28,11 +27,8 @@ pub fn ensure_sealed() -> Result<(), Error> {
     let environment = Environment::inherited();
     match detached() {
         Ok(own) => {
-            let arguments = exec::cstrings(&argv)?;
-            sys::restore_dispositions();
-            let errno = nix::unistd::execveat(&own, c"", &arguments, environment.as_slice(), AtFlags::AT_EMPTY_PATH)
-                .unwrap_err();
-            Err(Error::new("cannot execute a read-only mount of this program").because(errno))
+            let image = Image::in_memory(own.as_fd(), false, Path::new(EXE), &argv, &environment)?;
+            Err(image.exec().told("cannot execute a read-only mount of this program").status(125))
         }
         // Not privileged, or a kernel before 5.12.
         Err(_) => {

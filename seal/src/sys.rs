@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
@@ -127,4 +127,154 @@ pub fn mount_setattr(
         )
     };
     Errno::result(result).map(|_| ())
+}
+
+/// seccomp(2), SECCOMP_SET_MODE_FILTER: with these flags, of which
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER gives a listener.
+pub fn seccomp_set_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> Result<Option<OwnedFd>, Errno> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel reads `length` instructions at that address, and writes nothing.
+    let result = Errno::result(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    })?;
+    let listens = flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0;
+    // SAFETY: with that flag the result is a new fd that nobody else has.
+    Ok(listens.then(|| unsafe { OwnedFd::from_raw_fd(result as i32) }))
+}
+
+/// The system call that a filter's listener was told of, and the cookie to answer with.
+pub fn seccomp_receive(listener: BorrowedFd) -> Result<(u64, u32), Errno> {
+    // SAFETY: the structure is plain numbers, and must be zero.
+    let mut told: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one such structure.
+    Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut told) })?;
+    Ok((told.id, told.data.nr as u32))
+}
+
+/// Lets the kernel go on with the system call of this cookie.
+pub fn seccomp_continue(listener: BorrowedFd, id: u64) -> Result<(), Errno> {
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    // SAFETY: the kernel reads one such structure.
+    Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut answer) })
+        .map(drop)
+}
+
+/// sendmsg(2) of one byte and an fd, with `cookie` as the sixth argument, which
+/// the kernel does not look at and a filter can.
+pub fn send_fd_with_cookie(socket: BorrowedFd, fd: BorrowedFd, cookie: u64) -> Result<(), Errno> {
+    let mut byte = 0u8;
+    let mut data = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // Room for a header and an fd, aligned as the header is.
+    let mut control = [0u64; 3];
+    // SAFETY: all of the structures are plain numbers and pointers, zero is valid
+    // for each; CMSG_SPACE(4) is 24; the kernel only reads what they point to,
+    // which lives until the call returns.
+    Errno::result(unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut data;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(4) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(fd.as_raw_fd());
+        libc::syscall(libc::SYS_sendmsg, socket.as_raw_fd(), &raw const message, 0, 0, 0, cookie)
+    })
+    .map(drop)
+}
+
+/// fork(2): `None` in the child.
+pub fn fork() -> Result<Option<i32>, Errno> {
+    // SAFETY: these programs have one thread, so the child may do all that we may.
+    let pid = Errno::result(unsafe { libc::fork() })?;
+    Ok((pid != 0).then_some(pid))
+}
+
+/// The version of the kernel's Landlock (landlock_create_ruleset(2)).
+pub fn landlock_version() -> Result<i32, Errno> {
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    let none = std::ptr::null::<u8>();
+    // SAFETY: with this flag there are no attributes to read.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, LANDLOCK_CREATE_RULESET_VERSION) };
+    Errno::result(version).map(|version| version as i32)
+}
+
+/// personality(2).
+pub fn set_personality(persona: u32) -> Result<(), Errno> {
+    // SAFETY: it takes a number.
+    Errno::result(unsafe { libc::personality(persona.into()) }).map(drop)
+}
+
+/// close_range(2): these fds are closed at the exec.
+pub fn close_on_exec(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: nothing is closed before the exec, after which nobody is left to use it.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// prctl(PR_SET_PDEATHSIG): this signal when the parent ends.
+pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
+    // SAFETY: it takes a number.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) }).map(drop)
+}
+
+/// Strings as execve(2) takes them.
+pub struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    _owned: Vec<CString>,
+}
+
+impl Strings {
+    pub fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { pointers, _owned: strings }
+    }
+}
+
+/// execve(2). Returns only on failure.
+pub fn execve(program: &CStr, argv: &Strings, environment: &Strings) -> Errno {
+    // SAFETY: all three are strings, or arrays of strings that end with a null.
+    unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// execveat(2) of the file that `fd` is. Returns only on failure.
+pub fn execveat(fd: BorrowedFd, argv: &Strings, environment: &Strings) -> Errno {
+    let empty = c"".as_ptr();
+    let (argv, environment) = (argv.pointers.as_ptr(), environment.pointers.as_ptr());
+    // SAFETY: as for execve, with an empty path.
+    unsafe { libc::syscall(libc::SYS_execveat, fd.as_raw_fd(), empty, argv, environment, libc::AT_EMPTY_PATH) };
+    Errno::last()
+}
+
+/// Borrows the fd of this number, which is the caller's and stays open.
+pub fn borrow(fd: i32) -> BorrowedFd<'static> {
+    // SAFETY: it was open when this program was started, which closes no fd that
+    // an option names before it is used.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Ends this process by a signal, if that ends processes.
+pub fn die_by(signal: libc::c_int) {
+    // SAFETY: the default is no handler of ours that could run; the set is
+    // initialized by sigemptyset.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::kill(libc::getpid(), signal);
+    }
+}
+
+/// prctl(PR_GET_PDEATHSIG): 0 if there is none.
+pub fn parent_death_signal() -> i32 {
+    let mut signal = 0;
+    // SAFETY: the kernel writes one int.
+    unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
+    signal
 }

@@ -12,6 +12,10 @@ pub struct Entry {
     pub name: String,
     /// The user id.
     pub uid: u32,
+    /// The id of the user's group.
+    pub gid: u32,
+    /// The home directory.
+    pub home: String,
     /// The login shell, empty if none is given.
     pub shell: String,
 }
@@ -22,6 +26,22 @@ const MAX: u64 = 1 << 20;
 /// The first line of `file` with this user id.
 pub fn by_uid(file: &Path, uid: u32) -> Option<Entry> {
     read(file)?.lines().filter_map(parse).find(|entry| entry.uid == uid)
+}
+
+/// The first line of `file` with this login name.
+pub fn by_name(file: &Path, name: &str) -> Option<Entry> {
+    read(file)?.lines().filter_map(parse).find(|entry| entry.name == name)
+}
+
+/// The ids of the groups in `file`, /etc/group, that list this user.
+pub fn groups_of(file: &Path, name: &str) -> Vec<u32> {
+    let text = read(file).unwrap_or_default();
+    let of = |line: &str| {
+        let fields: Vec<_> = line.split(':').collect();
+        let is_member = fields.get(3)?.split(',').any(|member| member == name);
+        is_member.then(|| fields[2].parse().ok()).flatten()
+    };
+    text.lines().filter_map(of).collect()
 }
 
 /// The id on the first line of `file`, /etc/passwd or /etc/group, with this name.
@@ -41,6 +61,7 @@ fn read(file: &Path) -> Option<String> {
 
 fn parse(line: &str) -> Option<Entry> {
     let fields: Vec<_> = line.split(':').collect();
-    let shell = fields.get(6).copied().unwrap_or("");
-    Some(Entry { name: fields[0].into(), uid: fields.get(2)?.parse().ok()?, shell: shell.into() })
+    let field = |index: usize| fields.get(index).copied().unwrap_or("");
+    let (uid, gid) = (field(2).parse().ok()?, field(3).parse().ok()?);
+    Some(Entry { name: field(0).into(), uid, gid, home: field(5).into(), shell: field(6).into() })
 }

@@ -1,0 +1,440 @@
+//! What is taken away from a command before it starts: one group of options,
+//! and what they do last before the exec.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+
+use crate::access::Access;
+use crate::exec::{self, Environment, Image};
+use crate::getopt::{Argument, Opt};
+use crate::learn::{self, Learner};
+use crate::memfd::{self, Sealed};
+use crate::nearest::nearest;
+use crate::syscalls::filters::Filters;
+use crate::syscalls::source::Source;
+use crate::{Context, Error, caps, cli, identity, signal, sys};
+
+use Argument::{No, Required};
+
+/// The options, for every tool that has them.
+pub const OPTIONS: &[Opt] = &[
+    Opt::new(' ', "binary", No, "Run CMD from a memfd sealed against writing, shrinking and growing")
+        .docs("The default of seal. The copy is nobody's set-uid program, and has no file capabilities."),
+    Opt::new(' ', "caps", Required("LIST"), "Leave CMD exactly these capabilities: none, all, +NAME, -NAME").docs(
+        "In the bounding, permitted, effective, inheritable and ambient set, whatever uid CMD has. A list starts \
+             from none, or from all where it drops first; all are those that you have. Who lacks CAP_SETPCAP keeps \
+             the bounding set, which no_new_privs puts out of reach.",
+    ),
+    Opt::new(' ', "securebits", Required("LIST"), "Set these securebits: noroot, noroot-locked, no-setuid-fixup, …"),
+    Opt::new(' ', "syscalls", Required("FILE"), "Filter system calls by a policy in Kafel or a profile in JSON").docs(
+        "JSON is that of Docker and Podman. Several filters hold all at once. Calls of 32-bit programs and of x32 \
+         kill the process, whatever the filter. Without a supervisor and a tracer USER_NOTIF and TRACE fail with \
+         ENOSYS.",
+    ),
+    Opt::new(' ', "syscalls-string", Required("KAFEL"), "Likewise by the policy itself"),
+    Opt::new(' ', "bpf", Required("FD"), "Load the ready program that can be read from this fd"),
+    Opt::new(' ', "allow-syscalls", Required("A,B,…"), "Refuse all other system calls (EPERM)"),
+    Opt::new(' ', "deny-syscalls", Required("A,B,…"), "Refuse these system calls (EPERM)"),
+    Opt::new(' ', "syscalls-log", No, "Log what the filter refuses")
+        .docs("In the kernel's log or by auditd, for the actions in /proc/sys/kernel/seccomp/actions_logged."),
+    Opt::new(' ', "explain", No, "Show what the filter does with each system call, and end"),
+    Opt::new(' ', "emit-bpf", Required("FILE"), "Write the filter's program, - for stdout; CMD may be left out"),
+    Opt::new(' ', "learn", Required("FILE"), "Write a policy that allows what CMD and its children use")
+        .docs("What FILE allows already stays. It ends when the last process that CMD has started does."),
+    Opt::new(' ', "files", Required("ro|rw|rx:PATH"), "Refuse all files but these, to read, to write, to execute")
+        .docs(
+            "By Landlock, of version 3; rw is not to execute, name a path twice for both. None as \"none\". What is \
+             open already stays so.",
+        ),
+    Opt::new(' ', "ports", Required("bind|connect:N"), "Refuse all TCP ports but these")
+        .docs("By Landlock, of version 4. UDP is not affected."),
+    Opt::new(' ', "scope", Required("signal,unix"), "Refuse signals, abstract unix sockets to the outside")
+        .docs("By Landlock, of version 6."),
+    Opt::new(' ', "no-new-privs", No, "Set no_new_privs; implied by all of the above but --binary"),
+    Opt::new(' ', "no-userns", No, "Refuse further user namespaces"),
+    Opt::new(' ', "no-tty-input", No, "Refuse to type into the terminal (TIOCSTI, TIOCLINUX)"),
+    Opt::new(' ', "dumpable", Required("no"), "Nobody may trace CMD or look into it; implies --binary")
+        .docs("CMD itself: a program that it starts in its place is dumpable again."),
+    Opt::new(' ', "fds", Required("0,1,2,…"), "Leave CMD these fds alone"),
+    Opt::new(' ', "parent-death", Required("SIGNAL"), "Send CMD this signal when its parent ends"),
+    Opt::new(' ', "umask", Required("OCTAL"), "Set the umask"),
+    Opt::new(' ', "personality", Required("LIST"), "Set the execution domain: addr-no-randomize, linux32, …, 0xN"),
+    Opt::new(' ', "as", Required("USER[:GROUP]"), "Run CMD as this user, with the capabilities of --caps alone")
+        .docs("Names or ids, looked up in /etc/passwd and /etc/group, as are the supplementary groups."),
+];
+
+/// sys/personality.h.
+const PERSONALITIES: [(&str, u32); 13] = [
+    ("linux", 0),
+    ("linux32", 0x8),
+    ("uname26", 0x2_0000),
+    ("addr-no-randomize", 0x4_0000),
+    ("fdpic-funcptrs", 0x8_0000),
+    ("mmap-page-zero", 0x10_0000),
+    ("addr-compat-layout", 0x20_0000),
+    ("read-implies-exec", 0x40_0000),
+    ("addr-limit-32bit", 0x80_0000),
+    ("short-inode", 0x100_0000),
+    ("whole-seconds", 0x200_0000),
+    ("sticky-timeouts", 0x400_0000),
+    ("addr-limit-3gb", 0x800_0000),
+];
+
+/// A filter of system calls.
+enum Filter {
+    File(PathBuf),
+    Text(OsString),
+    Program(i32),
+    Allow(String),
+    Deny(String),
+    NoUserns,
+    NoTtyInput,
+}
+
+/// What the options ask for.
+#[derive(Default)]
+pub struct Sealing {
+    binary: bool,
+    caps: Option<caps::Wanted>,
+    securebits: Option<u32>,
+    /// In their order; read by [`Sealing::prepare`], since a tool may execute
+    /// itself anew before, and what is read from a pipe is gone.
+    asked: Vec<Filter>,
+    filters: Filters,
+    access: Access,
+    explain: bool,
+    emit: Option<PathBuf>,
+    learn: Option<PathBuf>,
+    learner: Option<Learner>,
+    no_new_privs: bool,
+    undumpable: bool,
+    fds: Option<Vec<i32>>,
+    parent_death: Option<i32>,
+    umask: Option<Mode>,
+    personality: Option<u32>,
+    identity: Option<identity::Wanted>,
+    /// Whether HOME is to be that of `--as`.
+    sets_home: bool,
+}
+
+impl Sealing {
+    /// Takes an option of [`OPTIONS`]; false if it is none of those.
+    pub fn set(&mut self, name: &str, value: Option<&OsStr>) -> Result<bool, Error> {
+        let value = value.unwrap_or_default();
+        let text = || value.to_str().ok_or_else(|| Error::new(format!("--{name} {value:?} is not UTF-8")));
+        let path = || PathBuf::from(value);
+        match name {
+            "binary" => self.binary = true,
+            "caps" => self.caps = Some(caps::Wanted::parse(text()?)?),
+            "securebits" => self.securebits = Some(caps::parse_securebits(text()?)?),
+            "syscalls" => self.asked.push(Filter::File(path())),
+            "syscalls-string" => self.asked.push(Filter::Text(value.to_owned())),
+            "bpf" => self.asked.push(Filter::Program(cli::open_fd(value, name)?)),
+            "allow-syscalls" => self.asked.push(Filter::Allow(text()?.to_owned())),
+            "deny-syscalls" => self.asked.push(Filter::Deny(text()?.to_owned())),
+            "syscalls-log" => self.filters.log = true,
+            "explain" => self.explain = true,
+            "emit-bpf" => self.emit = Some(path()),
+            "learn" => self.learn = Some(path()),
+            "files" => self.access.add_files(value)?,
+            "ports" => self.access.add_ports(text()?)?,
+            "scope" => self.access.add_scope(text()?)?,
+            "no-new-privs" => self.no_new_privs = true,
+            "no-userns" => self.asked.push(Filter::NoUserns),
+            "no-tty-input" => self.asked.push(Filter::NoTtyInput),
+            "dumpable" if value == "no" => self.undumpable = true,
+            "dumpable" => return Err(Error::new(format!("--dumpable {value:?}")).hint("there is only no")),
+            "fds" => {
+                let fds = text()?.split(',').map(|word| cli::open_fd(word.as_ref(), name));
+                self.fds = Some(fds.collect::<Result<_, _>>()?);
+            }
+            "parent-death" => {
+                let signal = text()?;
+                let invalid = || Error::new(format!("--parent-death {signal:?} is no name of a signal"));
+                self.parent_death = Some(signal::by_name(signal).ok_or_else(invalid)?);
+            }
+            "umask" => {
+                let mode = u32::from_str_radix(text()?, 8).ok().filter(|&mode| mode <= 0o777);
+                let invalid = || Error::new(format!("--umask {value:?} is no octal number up to 777"));
+                self.umask = Some(Mode::from_raw_mode(mode.ok_or_else(invalid)?));
+            }
+            "personality" => self.personality = Some(personality(text()?)?),
+            "as" => self.identity = Some(identity::Wanted::parse(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The fds that `--fds` names.
+    pub fn fds(&self) -> &[i32] {
+        self.fds.as_deref().unwrap_or_default()
+    }
+
+    /// What must stay open until [`Sealing::exec`].
+    pub fn needed_fd(&self) -> Option<impl AsFd + '_> {
+        self.learner.as_ref().map(Learner::fd)
+    }
+
+    /// Seals the binary if nothing else was asked for.
+    pub fn or_binary(&mut self) {
+        let own = std::mem::take(self);
+        *self = if own.does_nothing() { Self { binary: true, ..own } } else { own };
+    }
+
+    /// Gives CMD the home of `--as` as HOME.
+    pub fn set_home(&mut self) {
+        self.sets_home = true;
+    }
+
+    fn does_nothing(&self) -> bool {
+        !self.binary
+            && !self.undumpable
+            && !self.seals()
+            && self.fds.is_none()
+            && self.parent_death.is_none()
+            && self.umask.is_none()
+            && self.personality.is_none()
+    }
+
+    /// Whether it is such that CMD must not regain it by a set-uid program.
+    fn seals(&self) -> bool {
+        self.no_new_privs
+            || self.caps.is_some()
+            || self.securebits.is_some()
+            || self.identity.is_some()
+            || !self.asked.is_empty()
+            || !self.access.is_empty()
+            || self.learn.is_some()
+    }
+
+    /// Does all that can be done, and can fail, before anything is made: to be
+    /// called early, by a process that has nothing yet. `permitted` is what the
+    /// command would have without `--caps`. An exit status if that was all.
+    ///
+    /// With `--learn` it forks, and returns in the child.
+    pub fn prepare(&mut self, tool: &str, permitted: caps::Set, has_command: bool) -> Result<Option<u8>, Error> {
+        self.access.check()?;
+        self.asked.iter().try_for_each(|filter| filter.add_to(&mut self.filters))?;
+        let is_filtered = !self.asked.is_empty();
+        if !is_filtered && (self.explain || self.emit.is_some() || self.filters.log) {
+            return Err(Error::usage("--explain, --emit-bpf and --syscalls-log need a filter of system calls"));
+        }
+        if is_filtered && self.learn.is_some() {
+            return Err(Error::usage("--learn and a filter of system calls exclude each other"));
+        }
+        if is_filtered {
+            let capabilities = self.capabilities(permitted)?;
+            if self.explain {
+                cli::print(&self.filters.explain(capabilities)?)?;
+                return Ok(Some(0));
+            }
+            let compiled = self.filters.compile(capabilities, has_command)?;
+            if let Some(file) = &self.emit {
+                emit(file, &compiled.bytes()?)?;
+                if !has_command {
+                    return Ok(Some(0));
+                }
+            }
+        }
+        if let (Some(file), true) = (&self.learn, has_command) {
+            self.learner = Some(learn::start(tool, file)?);
+        }
+        Ok(None)
+    }
+
+    fn capabilities(&self, permitted: caps::Set) -> Result<caps::Set, Error> {
+        match (&self.caps, &self.identity) {
+            (Some(caps), _) => caps.of(permitted),
+            (None, Some(_)) => caps::Wanted::none().of(permitted),
+            (None, None) => Ok(permitted),
+        }
+    }
+
+    /// Does all of it and becomes `argv`. Returns only on failure.
+    pub fn exec(&self, argv: &[OsString], environment: &Environment) -> Error {
+        self.exec_copy(None, argv, environment)
+    }
+
+    /// As [`Sealing::exec`], where the program may be in memory already.
+    pub fn exec_copy(&self, copy: Option<&Sealed>, argv: &[OsString], environment: &Environment) -> Error {
+        if self.does_nothing() {
+            return match copy {
+                Some(copy) => copy.exec_with(argv, environment),
+                None => exec::exec(argv, environment),
+            };
+        }
+        let Err(error) = self.become_command(copy, argv, environment);
+        if let Some(learner) = &self.learner {
+            learner.failed();
+        }
+        error
+    }
+
+    /// As NsJail has it: Landlock and then the filter of system calls come last.
+    fn become_command(
+        &self,
+        copy: Option<&Sealed>,
+        argv: &[OsString],
+        environment: &Environment,
+    ) -> Result<Infallible, Error> {
+        let mut environment = environment.clone();
+        let name = argv.first().ok_or_else(|| Error::new("no command"))?;
+        if let Some(umask) = self.umask {
+            rustix::process::umask(umask);
+        }
+        if let Some(personality) = self.personality {
+            sys::set_personality(personality).tried(|| format!("cannot set the personality {personality:#x}"))?;
+        }
+        let permitted = caps::permitted()?;
+        let capabilities = self.capabilities(permitted)?;
+        let filters = (!self.asked.is_empty()).then(|| self.filters.compile(capabilities, true)).transpose()?;
+        // A change of credentials clears it (PR_SET_PDEATHSIG(2const)).
+        let (parent, signal) = (rustix::process::getppid(), sys::parent_death_signal());
+        self.change_rights(capabilities, &mut environment)?;
+        let signal = self.parent_death.unwrap_or(signal);
+        sys::set_parent_death_signal(signal).tried(|| "cannot set the signal of the parent's death")?;
+        if signal != 0 && rustix::process::getppid() != parent {
+            sys::die_by(signal);
+        }
+        let made = if copy.is_none() { self.copy(name, &environment)? } else { None };
+        let image = match copy.or(made.as_ref()) {
+            Some(copy) => {
+                self.check_copy(name, copy)?;
+                copy.image(argv, &environment)?
+            }
+            None => Image::find(name, argv, &environment)?,
+        };
+        if let Some(fds) = &self.fds {
+            leave(fds)?;
+        }
+        self.access.restrict()?;
+        if self.undumpable {
+            // Root would read even what nobody may; the exec gives them back.
+            caps::lay_down()?;
+        }
+        sys::restore_dispositions();
+        // From here on the command's own system calls are all that is allowed.
+        if let Some(filters) = filters {
+            filters.load()?;
+        }
+        if let Some(learner) = &self.learner {
+            learner.install()?;
+        }
+        Err(image.refused(image.execute()))
+    }
+
+    fn change_rights(&self, capabilities: caps::Set, environment: &mut Environment) -> Result<(), Error> {
+        if let Some(wanted) = &self.identity {
+            let identity = wanted.find()?;
+            identity.take()?;
+            caps::regain()?;
+            if let (true, Some(home)) = (self.sets_home, &identity.home) {
+                environment.set("HOME", home.as_os_str());
+            }
+        }
+        if self.caps.is_some() || self.identity.is_some() {
+            caps::limit(capabilities, self.securebits)?;
+        } else {
+            caps::set_securebits(self.securebits)?;
+        }
+        if self.seals() {
+            nix::sys::prctl::set_no_new_privs().tried(|| "cannot set no_new_privs")?;
+        }
+        Ok(())
+    }
+
+    fn copy(&self, name: &OsStr, environment: &Environment) -> Result<Option<Sealed>, Error> {
+        if !self.binary && !self.undumpable {
+            return Ok(None);
+        }
+        memfd::sealed(&exec::find(name, environment.get("PATH"))?).map(Some)
+    }
+
+    /// Sees to it that the copy makes the command undumpable, if that was asked for.
+    fn check_copy(&self, name: &OsStr, copy: &Sealed) -> Result<(), Error> {
+        if !self.undumpable {
+            return Ok(());
+        }
+        if copy.is_script() {
+            return Err(Error::new(format!("--dumpable no: {name:?} is a script"))
+                .hint("its interpreter would be dumpable: name that, and the script as its argument"));
+        }
+        let sysctl = Path::new("/proc/sys/fs/suid_dumpable");
+        if std::fs::read_to_string(sysctl).is_ok_and(|text| text.trim() == "1") {
+            return Err(Error::new("--dumpable no has no effect here").hint("sysctl fs.suid_dumpable=0"));
+        }
+        copy.forbid_reading()
+    }
+}
+
+impl Filter {
+    fn add_to(&self, filters: &mut Filters) -> Result<(), Error> {
+        match self {
+            Self::File(path) => filters.add(Source::read(path)?),
+            Self::Text(text) => filters.add(Source::of_option("--syscalls-string", text.as_bytes().to_vec())),
+            Self::Program(fd) => {
+                filters.add_program(sys::borrow(*fd))?;
+                // What it leads to was meant for us, not for the command.
+                sys::close_on_exec(*fd as u32, *fd as u32).tried(|| format!("cannot close fd {fd}"))
+            }
+            Self::Allow(list) => filters.add_calls("allow-syscalls", list, true),
+            Self::Deny(list) => filters.add_calls("deny-syscalls", list, false),
+            Self::NoUserns => {
+                filters.refuse_user_namespaces();
+                Ok(())
+            }
+            Self::NoTtyInput => {
+                filters.refuse_tty_input();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// All fds but these are closed at the exec.
+fn leave(fds: &[i32]) -> Result<(), Error> {
+    let mut keep: Vec<u32> = fds.iter().map(|&fd| fd as u32).collect();
+    keep.sort_unstable();
+    let cannot = || "cannot close the other fds";
+    let mut first = 0;
+    for fd in keep {
+        if fd > first {
+            sys::close_on_exec(first, fd - 1).tried(cannot)?;
+        }
+        first = first.max(fd + 1);
+    }
+    sys::close_on_exec(first, u32::MAX).tried(cannot)
+}
+
+fn personality(text: &str) -> Result<u32, Error> {
+    let number = |word: &str| match word.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => word.parse().ok(),
+    };
+    let known = || PERSONALITIES.into_iter();
+    text.split(',').try_fold(0, |bits, word| {
+        let name = word.replace('_', "-").to_lowercase();
+        let found = known().find(|(known, _)| *known == name).map(|(_, bit)| bit).or_else(|| number(word));
+        let unknown = || {
+            let near = nearest(&name, known().map(|(known, _)| known)).map(|near| format!("did you mean {near}?"));
+            let hint = near
+                .unwrap_or_else(|| format!("there are {}", known().map(|one| one.0).collect::<Vec<_>>().join(", ")));
+            Error::new(format!("--personality: unknown name {word:?}")).hint(hint)
+        };
+        Ok(bits | found.ok_or_else(unknown)?)
+    })
+}
+
+fn emit(file: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let cannot = || format!("cannot write the program to {file:?}");
+    if file == Path::new("-") {
+        return std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()).tried(cannot);
+    }
+    std::fs::write(file, bytes).tried(cannot)
+}

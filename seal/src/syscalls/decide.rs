@@ -1,0 +1,129 @@
+//! What several policies together do with each system call.
+//!
+//! Filters that are loaded one after another would need seccomp(2) to be
+//! allowed by those before; and the kernel runs all of them for each system
+//! call. Policies are put together here instead, by the kernel's own rule for
+//! several filters ([`Action::and`]), and become one program.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use super::policy::{Action, Condition, Policy};
+use crate::Error;
+
+/// Which node; the same one for what is decided in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Id(u32);
+
+/// One step of a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// This, whatever its arguments are.
+    Do(Action),
+    /// The first or the second, as the condition holds or not.
+    If(Rc<Condition>, Id, Id),
+}
+
+/// What is decided for each system call that any policy names, and for all others.
+#[derive(Default)]
+pub struct Decisions {
+    nodes: Vec<Node>,
+    ids: HashMap<Node, Id>,
+    /// By number.
+    pub calls: BTreeMap<u32, Id>,
+}
+
+/// Far more than fit in a program.
+const MAX_NODES: usize = 1 << 16;
+
+impl Decisions {
+    /// Puts policies together, which would be loaded in this order; the result
+    /// and what is decided for all calls that it does not name.
+    ///
+    /// Fails if there are more conditions than could be compiled.
+    pub fn new(policies: &[Policy]) -> Result<(Self, Action), Error> {
+        let mut all = Self::default();
+        let mut default = Action::Allow;
+        for policy in policies {
+            let later = all.of(policy)?;
+            let numbers: BTreeSet<u32> = all.calls.keys().chain(later.keys()).copied().collect();
+            let (before_default, later_default) = (all.action(default)?, all.action(policy.default)?);
+            let mut memo = HashMap::new();
+            for number in numbers {
+                let one = all.calls.get(&number).copied().unwrap_or(before_default);
+                let other = later.get(&number).copied().unwrap_or(later_default);
+                let both = all.combine(one, other, &mut memo)?;
+                all.calls.insert(number, both);
+            }
+            default = default.and(policy.default);
+        }
+        Ok((all, default))
+    }
+
+    /// The step that an id means.
+    pub fn node(&self, id: Id) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The id of a decision that does not ask.
+    pub fn action(&mut self, action: Action) -> Result<Id, Error> {
+        self.id(Node::Do(action))
+    }
+
+    fn id(&mut self, node: Node) -> Result<Id, Error> {
+        if let Node::If(_, then, otherwise) = &node
+            && then == otherwise
+        {
+            return Ok(*then);
+        }
+        if let Some(id) = self.ids.get(&node) {
+            return Ok(*id);
+        }
+        if self.nodes.len() == MAX_NODES {
+            return Err(Error::new(format!("the policy has more than {MAX_NODES} conditions")));
+        }
+        let id = Id(self.nodes.len() as u32);
+        self.nodes.push(node.clone());
+        self.ids.insert(node, id);
+        Ok(id)
+    }
+
+    fn of(&mut self, policy: &Policy) -> Result<BTreeMap<u32, Id>, Error> {
+        let mut calls = BTreeMap::new();
+        for rule in policy.rules.iter().rev() {
+            let then = self.action(rule.action)?;
+            let decision = match &rule.condition {
+                None => then,
+                Some(condition) => {
+                    let otherwise = match calls.get(&rule.number) {
+                        Some(otherwise) => *otherwise,
+                        None => self.action(policy.default)?,
+                    };
+                    self.id(Node::If(Rc::new(condition.clone()), then, otherwise))?
+                }
+            };
+            calls.insert(rule.number, decision);
+        }
+        Ok(calls)
+    }
+
+    /// Both at once: the `later` one is asked wherever the other ends.
+    fn combine(&mut self, one: Id, later: Id, memo: &mut HashMap<(Id, Id), Id>) -> Result<Id, Error> {
+        if let Some(both) = memo.get(&(one, later)) {
+            return Ok(*both);
+        }
+        let both = match (self.node(one).clone(), self.node(later).clone()) {
+            (Node::If(condition, then, otherwise), _) => {
+                let (then, otherwise) = (self.combine(then, later, memo)?, self.combine(otherwise, later, memo)?);
+                self.id(Node::If(condition, then, otherwise))?
+            }
+            (Node::Do(_), Node::If(condition, then, otherwise)) => {
+                let (then, otherwise) = (self.combine(one, then, memo)?, self.combine(one, otherwise, memo)?);
+                self.id(Node::If(condition, then, otherwise))?
+            }
+            (Node::Do(before), Node::Do(action)) => self.action(before.and(action))?,
+        };
+        memo.insert((one, later), both);
+        Ok(both)
+    }
+}

@@ -1,0 +1,34 @@
+//! Kafel, the policy language of NsJail: the whole grammar of its present
+//! release.
+//!
+//! ```text
+//! #define SIGKILL 9
+//! POLICY files { ALLOW { read, write, openat { (flags & 3) == 0 } } }
+//! USE files, ERRNO(1) { kill { sig == SIGKILL } }
+//! DEFAULT KILL_PROCESS
+//! ```
+//!
+//! Beyond it, system calls have their user-space names, too (`stat` beside
+//! `newstat`), a constant may stand for any number, and a file is looked for
+//! beside the one that includes it. Where its release and its description
+//! differ, or neither says:
+//!
+//! - An argument of 4 bytes is its low half, as the kernel takes it. Where all
+//!   that is compared is that narrow a negative number is one of 32 bits:
+//!   `dfd == -100` is AT_FDCWD.
+//! - A renamed argument (`read(a, b)`) keeps its width; one of `SYSCALL[N]` has 8
+//!   bytes.
+//! - Two rules of a policy at the top may stand with or without a comma.
+
+mod lexer;
+mod parser;
+
+use super::policy::Policy;
+use super::source::Source;
+use super::table::Arch;
+use crate::Error;
+
+/// Compiles the text of a policy; an error tells its place.
+pub fn parse(source: Source, arch: Arch) -> Result<Policy, Error> {
+    parser::parse(source, arch)
+}

@@ -1,0 +1,246 @@
+//! Profiles in the JSON of Docker and Podman (containers-seccomp.json(5)).
+//!
+//! Rules count in their order. What such a profile is in libseccomp's hands
+//! shows where it says nothing: a name that this architecture does not have is
+//! skipped, several conditions on one argument are alternatives (as runc reads
+//! them), and what `archMap` lists besides, 32-bit calls and x32, is refused.
+//! An argument of 4 bytes is its low half, which libseccomp does not know: a
+//! condition `!=` cannot be got around by what the kernel cuts off.
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+use serde::Deserialize;
+
+use super::policy::{Action, Condition, Policy, Rule, Test, Value};
+use super::source::Source;
+use super::table::{Arch, Arg, Call};
+use crate::Error;
+use crate::nearest::nearest;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Profile {
+    default_action: ActionName,
+    default_errno_ret: Option<u16>,
+    /// By its name, as newer profiles of Podman have it besides.
+    #[serde(rename = "defaultErrno")]
+    _default_errno: Option<String>,
+    #[serde(default, rename = "archMap")]
+    _arch_map: Option<serde::de::IgnoredAny>,
+    #[serde(default, rename = "architectures")]
+    _architectures: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    flags: Option<Vec<Flag>>,
+    #[serde(default)]
+    syscalls: Option<Vec<Group>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Group {
+    name: Option<String>,
+    names: Option<Vec<String>>,
+    action: ActionName,
+    errno_ret: Option<u16>,
+    #[serde(rename = "errno")]
+    _errno: Option<String>,
+    args: Option<Vec<ArgTest>>,
+    #[serde(rename = "comment")]
+    _comment: Option<String>,
+    #[serde(default)]
+    includes: Option<Filter>,
+    #[serde(default)]
+    excludes: Option<Filter>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Filter {
+    caps: Option<Vec<String>>,
+    arches: Option<Vec<String>>,
+    min_kernel: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ArgTest {
+    index: u8,
+    value: u64,
+    #[serde(default)]
+    value_two: u64,
+    op: Operator,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct ActionName(WithData);
+
+type WithData = fn(u16) -> Action;
+
+/// The data is for those that have any.
+const ACTIONS: [(&str, WithData); 8] = [
+    ("SCMP_ACT_KILL", |_| Action::KillThread),
+    ("SCMP_ACT_KILL_THREAD", |_| Action::KillThread),
+    ("SCMP_ACT_KILL_PROCESS", |_| Action::KillProcess),
+    ("SCMP_ACT_TRAP", |_| Action::Trap(0)),
+    ("SCMP_ACT_ERRNO", Action::Errno),
+    ("SCMP_ACT_TRACE", Action::Trace),
+    ("SCMP_ACT_LOG", |_| Action::Log),
+    ("SCMP_ACT_ALLOW", |_| Action::Allow),
+];
+
+/// What is compared with what.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Operator {
+    test: Test,
+    masked: bool,
+}
+
+const OPERATORS: [(&str, Test, bool); 7] = [
+    ("SCMP_CMP_EQ", Test::Eq, false),
+    ("SCMP_CMP_NE", Test::Ne, false),
+    ("SCMP_CMP_LT", Test::Lt, false),
+    ("SCMP_CMP_LE", Test::Le, false),
+    ("SCMP_CMP_GT", Test::Gt, false),
+    ("SCMP_CMP_GE", Test::Ge, false),
+    ("SCMP_CMP_MASKED_EQ", Test::Eq, true),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+enum Flag {
+    Log,
+    /// Of no use here, or less strict than what is done without it.
+    Other,
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let meant = nearest(name, known).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+    format!("unknown {what} \"{name}\"{meant}")
+}
+
+impl TryFrom<String> for ActionName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if name == "SCMP_ACT_NOTIFY" {
+            return Err("SCMP_ACT_NOTIFY asks a supervisor, and there is none".into());
+        }
+        let found = ACTIONS.iter().find(|(known, _)| *known == name);
+        found.map(|(_, action)| Self(*action)).ok_or_else(|| unknown("action", &name, ACTIONS.iter().map(|one| one.0)))
+    }
+}
+
+impl TryFrom<String> for Operator {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let found = OPERATORS.iter().find(|(known, ..)| *known == name);
+        let of = |&(_, test, masked): &(&str, Test, bool)| Self { test, masked };
+        found.map(of).ok_or_else(|| unknown("operator", &name, OPERATORS.iter().map(|one| one.0)))
+    }
+}
+
+impl TryFrom<String> for Flag {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "SECCOMP_FILTER_FLAG_LOG" => Ok(Self::Log),
+            "SECCOMP_FILTER_FLAG_TSYNC"
+            | "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
+            | "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Ok(Self::Other),
+            _ => Err(format!("unknown flag \"{name}\"")),
+        }
+    }
+}
+
+/// Whether the text is JSON, and so a profile: no policy in Kafel begins so.
+pub fn is_json(text: &[u8]) -> bool {
+    text.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// Compiles a profile for a command that will have the capabilities that
+/// `has_capability` tells of by name; and whether what it refuses is to be logged.
+pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool) -> Result<(Policy, bool), Error> {
+    let profile: Profile = serde_json::from_slice(&source.text).map_err(|error| {
+        let text = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        source.error_at_line(error.line(), error.column(), text.trim_end_matches(&place))
+    })?;
+    let denied = Errno::EPERM as u16;
+    let mut rules = Vec::new();
+    for group in profile.syscalls.iter().flatten() {
+        if !group.applies(arch, &has_capability) {
+            continue;
+        }
+        let action = group.action.0(group.errno_ret.unwrap_or(denied));
+        for name in group.name.iter().chain(group.names.iter().flatten()) {
+            let Some(call) = arch.by_name(name) else { continue };
+            let rule = |condition| Rule { number: call.number, condition, action };
+            let tests = group.args.as_deref().unwrap_or_default();
+            match conditions(tests, call).map_err(|index| {
+                Error::new(format!("{}: {name} has an argument of index {index}: there are 0 to 5", source.name))
+            })? {
+                conditions if conditions.is_empty() => rules.push(rule(None)),
+                conditions => rules.extend(conditions.into_iter().map(|condition| rule(Some(condition)))),
+            }
+        }
+    }
+    let default = profile.default_action.0(profile.default_errno_ret.unwrap_or(denied));
+    let log = profile.flags.iter().flatten().any(|flag| *flag == Flag::Log);
+    Ok((Policy { rules, default }, log))
+}
+
+impl Group {
+    fn applies(&self, arch: Arch, has_capability: &impl Fn(&str) -> bool) -> bool {
+        let its = |names: &[String]| names.iter().any(|name| arch.names_in_profiles().contains(&name.as_str()));
+        let list = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
+        let includes = self.includes.as_ref().is_none_or(|filter| {
+            list(&filter.caps).is_none_or(|caps| caps.iter().all(|cap| has_capability(cap)))
+                && list(&filter.arches).is_none_or(|arches| its(&arches))
+                && filter.min_kernel.as_deref().is_none_or(kernel_is_at_least)
+        });
+        let excludes = self.excludes.as_ref().is_some_and(|filter| {
+            list(&filter.caps).is_some_and(|caps| caps.iter().any(|cap| has_capability(cap)))
+                || list(&filter.arches).is_some_and(|arches| its(&arches))
+                || filter.min_kernel.as_deref().is_some_and(kernel_is_at_least)
+        });
+        includes && !excludes
+    }
+}
+
+/// Whether the kernel that runs is of this version (`4.8`) or newer.
+fn kernel_is_at_least(version: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u32> {
+        let parts = text.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+        parts.take(2).collect()
+    };
+    numbers(&rustix::system::uname().release().to_string_lossy()) >= numbers(version)
+}
+
+/// The conditions of one rule, of which one must hold; or the index that no argument has.
+fn conditions(tests: &[ArgTest], call: &Call) -> Result<Vec<Condition>, u8> {
+    let args: Vec<Arg> = call.args().collect();
+    let mut seen = BTreeMap::new();
+    let mut conditions = Vec::new();
+    for test in tests {
+        if test.index > 5 {
+            return Err(test.index);
+        }
+        *seen.entry(test.index).or_insert(0) += 1;
+        let wide = args.get(usize::from(test.index)).is_none_or(|arg| arg.wide);
+        let arg = Value::Arg { index: test.index, wide };
+        conditions.push(match test.op.masked {
+            true => {
+                let masked = Value::And(Box::new(arg), Box::new(Value::Number(test.value)));
+                Condition::Compare(Test::Eq, masked, Value::Number(test.value_two))
+            }
+            false => Condition::Compare(test.op.test, arg, Value::Number(test.value)),
+        });
+    }
+    let is_and = conditions.len() > 1 && seen.values().all(|&times| times == 1);
+    Ok(if is_and { vec![Condition::All(conditions)] } else { conditions })
+}
