@@ -3,10 +3,12 @@
 //! statuses, one way to find and execute a command.
 //!
 //! ```no_run
-//! // Become a copy of /bin/true that nothing can write to.
-//! let program = seal::memfd::find("true".as_ref()).unwrap();
-//! let copy = seal::memfd::sealed(&program).unwrap();
-//! panic!("{}", copy.exec(&["true".into()]));
+//! // Become /bin/true without capabilities, unable to start anything else.
+//! let mut sealing = seal::Sealing::default();
+//! sealing.set("caps", Some("none".as_ref())).unwrap();
+//! sealing.set("deny-syscalls", Some("fork,vfork,clone,clone3".as_ref())).unwrap();
+//! sealing.prepare("example", seal::caps::permitted().unwrap(), true).unwrap();
+//! panic!("{}", sealing.exec(&["true".into()], &seal::exec::Environment::inherited()));
 //! ```
 
 mod access;
@@ -19,13 +21,16 @@ mod identity;
 mod learn;
 pub mod memfd;
 mod nearest;
+mod options;
 pub mod own;
 pub mod passwd;
+mod personality;
 mod sealing;
 pub mod signal;
 mod sys;
 pub mod syscalls;
 
 pub use error::{Context, Error};
-pub use sealing::{OPTIONS, Sealing};
+pub use options::OPTIONS;
+pub use sealing::Sealing;
 pub use sys::{borrow, die_by, exit, forget_ignored_children, ignore_children, mount_setattr, start};

@@ -1,5 +1,5 @@
-//! What is taken away from a command before it starts: one group of options,
-//! and what they do last before the exec.
+//! What is taken away from a command before it starts: what the options ask
+//! for, and what is done about it, last before the exec.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -12,79 +12,11 @@ use rustix::fs::Mode;
 
 use crate::access::Access;
 use crate::exec::{self, Environment, Image};
-use crate::getopt::{Argument, Opt};
 use crate::learn::{self, Learner};
 use crate::memfd::{self, Sealed};
-use crate::nearest::nearest;
 use crate::syscalls::filters::Filters;
 use crate::syscalls::source::Source;
-use crate::{Context, Error, caps, cli, identity, signal, sys};
-
-use Argument::{No, Required};
-
-/// The options, for every tool that has them.
-pub const OPTIONS: &[Opt] = &[
-    Opt::new(' ', "binary", No, "Run CMD from a memfd sealed against writing, shrinking and growing")
-        .docs("The default of seal. The copy is nobody's set-uid program, and has no file capabilities."),
-    Opt::new(' ', "caps", Required("LIST"), "Leave CMD exactly these capabilities: none, all, +NAME, -NAME").docs(
-        "In the bounding, permitted, effective, inheritable and ambient set, whatever uid CMD has. A list starts \
-             from none, or from all where it drops first; all are those that you have. Who lacks CAP_SETPCAP keeps \
-             the bounding set, which no_new_privs puts out of reach.",
-    ),
-    Opt::new(' ', "securebits", Required("LIST"), "Set these securebits: noroot, noroot-locked, no-setuid-fixup, …"),
-    Opt::new(' ', "syscalls", Required("FILE"), "Filter system calls by a policy in Kafel or a profile in JSON").docs(
-        "JSON is that of Docker and Podman. Several filters hold all at once. Calls of 32-bit programs and of x32 \
-         kill the process, whatever the filter. Without a supervisor and a tracer USER_NOTIF and TRACE fail with \
-         ENOSYS.",
-    ),
-    Opt::new(' ', "syscalls-string", Required("KAFEL"), "Likewise by the policy itself"),
-    Opt::new(' ', "bpf", Required("FD"), "Load the ready program that can be read from this fd"),
-    Opt::new(' ', "allow-syscalls", Required("A,B,…"), "Refuse all other system calls (EPERM)"),
-    Opt::new(' ', "deny-syscalls", Required("A,B,…"), "Refuse these system calls (EPERM)"),
-    Opt::new(' ', "syscalls-log", No, "Log what the filter refuses")
-        .docs("In the kernel's log or by auditd, for the actions in /proc/sys/kernel/seccomp/actions_logged."),
-    Opt::new(' ', "explain", No, "Show what the filter does with each system call, and end"),
-    Opt::new(' ', "emit-bpf", Required("FILE"), "Write the filter's program, - for stdout; CMD may be left out"),
-    Opt::new(' ', "learn", Required("FILE"), "Write a policy that allows what CMD and its children use")
-        .docs("What FILE allows already stays. It ends when the last process that CMD has started does."),
-    Opt::new(' ', "files", Required("ro|rw|rx:PATH"), "Refuse all files but these, to read, to write, to execute")
-        .docs(
-            "By Landlock, of version 3; rw is not to execute, name a path twice for both. None as \"none\". What is \
-             open already stays so.",
-        ),
-    Opt::new(' ', "ports", Required("bind|connect:N"), "Refuse all TCP ports but these")
-        .docs("By Landlock, of version 4. UDP is not affected."),
-    Opt::new(' ', "scope", Required("signal,unix"), "Refuse signals, abstract unix sockets to the outside")
-        .docs("By Landlock, of version 6."),
-    Opt::new(' ', "no-new-privs", No, "Set no_new_privs; implied by all of the above but --binary"),
-    Opt::new(' ', "no-userns", No, "Refuse further user namespaces"),
-    Opt::new(' ', "no-tty-input", No, "Refuse to type into the terminal (TIOCSTI, TIOCLINUX)"),
-    Opt::new(' ', "dumpable", Required("no"), "Nobody may trace CMD or look into it; implies --binary")
-        .docs("CMD itself: a program that it starts in its place is dumpable again."),
-    Opt::new(' ', "fds", Required("0,1,2,…"), "Leave CMD these fds alone"),
-    Opt::new(' ', "parent-death", Required("SIGNAL"), "Send CMD this signal when its parent ends"),
-    Opt::new(' ', "umask", Required("OCTAL"), "Set the umask"),
-    Opt::new(' ', "personality", Required("LIST"), "Set the execution domain: addr-no-randomize, linux32, …, 0xN"),
-    Opt::new(' ', "as", Required("USER[:GROUP]"), "Run CMD as this user, with the capabilities of --caps alone")
-        .docs("Names or ids, looked up in /etc/passwd and /etc/group, as are the supplementary groups."),
-];
-
-/// sys/personality.h.
-const PERSONALITIES: [(&str, u32); 13] = [
-    ("linux", 0),
-    ("linux32", 0x8),
-    ("uname26", 0x2_0000),
-    ("addr-no-randomize", 0x4_0000),
-    ("fdpic-funcptrs", 0x8_0000),
-    ("mmap-page-zero", 0x10_0000),
-    ("addr-compat-layout", 0x20_0000),
-    ("read-implies-exec", 0x40_0000),
-    ("addr-limit-32bit", 0x80_0000),
-    ("short-inode", 0x100_0000),
-    ("whole-seconds", 0x200_0000),
-    ("sticky-timeouts", 0x400_0000),
-    ("addr-limit-3gb", 0x800_0000),
-];
+use crate::{Context, Error, caps, cli, identity, personality, signal, sys};
 
 /// A filter of system calls.
 enum Filter {
@@ -124,7 +56,7 @@ pub struct Sealing {
 }
 
 impl Sealing {
-    /// Takes an option of [`OPTIONS`]; false if it is none of those.
+    /// Takes an option of [`crate::OPTIONS`]; false if it is none of those.
     pub fn set(&mut self, name: &str, value: Option<&OsStr>) -> Result<bool, Error> {
         let value = value.unwrap_or_default();
         let text = || value.to_str().ok_or_else(|| Error::new(format!("--{name} {value:?} is not UTF-8")));
@@ -164,7 +96,7 @@ impl Sealing {
                 let invalid = || Error::new(format!("--umask {value:?} is no octal number up to 777"));
                 self.umask = Some(Mode::from_raw_mode(mode.ok_or_else(invalid)?));
             }
-            "personality" => self.personality = Some(personality(text()?)?),
+            "personality" => self.personality = Some(personality::parse(text()?)?),
             "as" => self.identity = Some(identity::Wanted::parse(value)?),
             _ => return Ok(false),
         }
@@ -410,25 +342,6 @@ fn leave(fds: &[i32]) -> Result<(), Error> {
         first = first.max(fd + 1);
     }
     sys::close_on_exec(first, u32::MAX).tried(cannot)
-}
-
-fn personality(text: &str) -> Result<u32, Error> {
-    let number = |word: &str| match word.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => word.parse().ok(),
-    };
-    let known = || PERSONALITIES.into_iter();
-    text.split(',').try_fold(0, |bits, word| {
-        let name = word.replace('_', "-").to_lowercase();
-        let found = known().find(|(known, _)| *known == name).map(|(_, bit)| bit).or_else(|| number(word));
-        let unknown = || {
-            let near = nearest(&name, known().map(|(known, _)| known)).map(|near| format!("did you mean {near}?"));
-            let hint = near
-                .unwrap_or_else(|| format!("there are {}", known().map(|one| one.0).collect::<Vec<_>>().join(", ")));
-            Error::new(format!("--personality: unknown name {word:?}")).hint(hint)
-        };
-        Ok(bits | found.ok_or_else(unknown)?)
-    })
 }
 
 fn emit(file: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -20,6 +20,7 @@
 //!   bytes.
 //! - Two rules of a policy at the top may stand with or without a comma.
 
+mod condition;
 mod lexer;
 mod parser;
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use super::lexer::{Lexer, Place, Token};
 use crate::Error;
 use crate::nearest::nearest;
-use crate::syscalls::policy::{Action, Condition, Policy, Rule, Test, Value};
+use crate::syscalls::policy::{Action, Policy, Rule};
 use crate::syscalls::program::X32;
 use crate::syscalls::source::Source;
-use crate::syscalls::table::{Arch, Arg, Call};
+use crate::syscalls::table::{Arch, Call};
 
 /// Those that begin a statement or an action, which no name may be.
 const KEYWORDS: [&str; 14] = [
@@ -50,27 +50,25 @@ const ARCHITECTURES: [(&str, Option<Arch>); 15] = [
 /// A policy may use others, which use others: more rules than this are no policy.
 const MAX_RULES: usize = 1 << 16;
 
-/// How deep expressions may be nested, and how many operators one may have.
-const MAX_DEPTH: usize = 128;
-const MAX_OPERATORS: usize = 4096;
-
-struct Parser {
+pub(super) struct Parser {
     lexer: Lexer,
     arch: Arch,
-    token: Token,
-    place: Place,
-    constants: HashMap<String, u64>,
+    pub(super) token: Token,
+    pub(super) place: Place,
+    pub(super) constants: HashMap<String, u64>,
     policies: HashMap<String, Vec<Rule>>,
-    depth: usize,
-    operators: usize,
+    /// How deep the expression that is read is nested.
+    pub(super) depth: usize,
+    /// How many operators it has so far.
+    pub(super) operators: usize,
 }
 
 /// The system call that a filter is for.
-struct Subject {
+pub(super) struct Subject {
     /// None for one of another architecture.
-    number: Option<u32>,
-    call: Option<&'static Call>,
-    renamed: Option<Vec<String>>,
+    pub(super) number: Option<u32>,
+    pub(super) call: Option<&'static Call>,
+    pub(super) renamed: Option<Vec<String>>,
 }
 
 pub fn parse(source: Source, arch: Arch) -> Result<Policy, Error> {
@@ -222,8 +220,7 @@ impl Parser {
         };
         let mut condition = None;
         if self.take_sign("{")? && !self.take_sign("}")? {
-            self.operators = 0;
-            condition = Some(self.any(&subject, true)?);
+            condition = Some(self.condition(&subject)?);
             self.sign("}")?;
         }
         if let Some(number) = subject.number {
@@ -304,154 +301,6 @@ impl Parser {
         }
     }
 
-    /// Conditions of which one must hold: with `||`, and at the lowest precedence with commas.
-    fn any(&mut self, subject: &Subject, commas: bool) -> Result<Condition, Error> {
-        let mut any = vec![if commas { self.any(subject, false)? } else { self.all(subject)? }];
-        while self.take_sign(if commas { "," } else { "||" })? {
-            self.count()?;
-            any.push(if commas { self.any(subject, false)? } else { self.all(subject)? });
-        }
-        Ok(if any.len() == 1 { any.remove(0) } else { Condition::Any(any) })
-    }
-
-    fn all(&mut self, subject: &Subject) -> Result<Condition, Error> {
-        let mut all = vec![self.primary(subject)?];
-        while self.take_sign("&&")? {
-            self.count()?;
-            all.push(self.primary(subject)?);
-        }
-        Ok(if all.len() == 1 { all.remove(0) } else { Condition::All(all) })
-    }
-
-    /// `(` may open a condition or a value: which one shows at what follows.
-    fn primary(&mut self, subject: &Subject) -> Result<Condition, Error> {
-        self.deeper(|parser| {
-            if parser.take_sign("!")? {
-                return Ok(Condition::Not(Box::new(parser.primary(subject)?)));
-            }
-            let left = match parser.opened(subject)? {
-                Opened::Condition(condition) => return Ok(condition),
-                Opened::Value(left) => left,
-            };
-            parser.comparison(subject, left)
-        })
-    }
-
-    fn comparison(&mut self, subject: &Subject, left: Value) -> Result<Condition, Error> {
-        let tests = [Test::Eq, Test::Ne, Test::Ge, Test::Le, Test::Gt, Test::Lt];
-        let Some(test) = tests.into_iter().find(|test| self.token == Token::Sign(test.symbol())) else {
-            return Err(self.unexpected("a comparison (== != < > <= >=)"));
-        };
-        self.count()?;
-        self.advance()?;
-        let right = self.value(subject)?;
-        Ok(Condition::Compare(test, left, right))
-    }
-
-    /// A value, or a condition in parentheses.
-    fn opened(&mut self, subject: &Subject) -> Result<Opened, Error> {
-        if self.token != Token::Sign("(") {
-            return Ok(Opened::Value(self.value(subject)?));
-        }
-        self.advance()?;
-        let inner = self.deeper(|parser| {
-            if parser.token == Token::Sign("!") {
-                return Ok(Opened::Condition(parser.any(subject, true)?));
-            }
-            match parser.opened(subject)? {
-                Opened::Value(value) if parser.token == Token::Sign(")") => Ok(Opened::Value(value)),
-                Opened::Value(value) => {
-                    let first = parser.comparison(subject, value)?;
-                    Ok(Opened::Condition(parser.after(subject, first)?))
-                }
-                Opened::Condition(first) => Ok(Opened::Condition(parser.after(subject, first)?)),
-            }
-        })?;
-        self.sign(")")?;
-        match inner {
-            // (a | b) & c
-            Opened::Value(value) => Ok(Opened::Value(self.or(subject, Some(value))?)),
-            condition => Ok(condition),
-        }
-    }
-
-    /// What may follow the first condition in parentheses.
-    fn after(&mut self, subject: &Subject, first: Condition) -> Result<Condition, Error> {
-        let mut all = vec![first];
-        while self.take_sign("&&")? {
-            self.count()?;
-            all.push(self.primary(subject)?);
-        }
-        let mut any = vec![if all.len() == 1 { all.remove(0) } else { Condition::All(all) }];
-        while self.take_sign("||")? {
-            self.count()?;
-            any.push(self.all(subject)?);
-        }
-        while self.take_sign(",")? {
-            self.count()?;
-            any.push(self.any(subject, false)?);
-        }
-        Ok(if any.len() == 1 { any.remove(0) } else { Condition::Any(any) })
-    }
-
-    fn value(&mut self, subject: &Subject) -> Result<Value, Error> {
-        self.or(subject, None)
-    }
-
-    /// Values with `|`, the first of them perhaps read already.
-    fn or(&mut self, subject: &Subject, first: Option<Value>) -> Result<Value, Error> {
-        let mut value = self.and(subject, first)?;
-        while self.take_sign("|")? {
-            self.count()?;
-            value = Value::Or(Box::new(value), Box::new(self.and(subject, None)?));
-        }
-        Ok(value)
-    }
-
-    fn and(&mut self, subject: &Subject, first: Option<Value>) -> Result<Value, Error> {
-        let mut value = first.map_or_else(|| self.operand(subject), Ok)?;
-        while self.take_sign("&")? {
-            self.count()?;
-            value = Value::And(Box::new(value), Box::new(self.operand(subject)?));
-        }
-        Ok(value)
-    }
-
-    fn operand(&mut self, subject: &Subject) -> Result<Value, Error> {
-        if self.take_sign("(")? {
-            let value = self.deeper(|parser| parser.value(subject))?;
-            self.sign(")")?;
-            return Ok(value);
-        }
-        let (token, place) = self.advance()?;
-        match token {
-            Token::Number(number) => Ok(Value::Number(number)),
-            Token::Name(name) => match self.constants.get(&name) {
-                Some(number) => Ok(Value::Number(*number)),
-                None => argument(subject, &name, &place),
-            },
-            _ => Err(place.error(format!("expected a number or an argument, not {token}"))),
-        }
-    }
-
-    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(self.place.error("this is nested too deep"));
-        }
-        let result = read(self);
-        self.depth -= 1;
-        result
-    }
-
-    fn count(&mut self) -> Result<(), Error> {
-        self.operators += 1;
-        if self.operators > MAX_OPERATORS {
-            return Err(self.place.error("this condition has too many parts"));
-        }
-        Ok(())
-    }
-
     /// A number, or a constant.
     fn number(&mut self) -> Result<(u64, Place), Error> {
         let (token, place) = self.advance()?;
@@ -469,12 +318,12 @@ impl Parser {
     }
 
     /// Goes on to the next word; gives this one.
-    fn advance(&mut self) -> Result<(Token, Place), Error> {
+    pub(super) fn advance(&mut self) -> Result<(Token, Place), Error> {
         let (token, place) = self.lexer.next()?;
         Ok((std::mem::replace(&mut self.token, token), std::mem::replace(&mut self.place, place)))
     }
 
-    fn take_sign(&mut self, sign: &str) -> Result<bool, Error> {
+    pub(super) fn take_sign(&mut self, sign: &str) -> Result<bool, Error> {
         let is = matches!(&self.token, Token::Sign(found) if *found == sign);
         if is {
             self.advance()?;
@@ -490,7 +339,7 @@ impl Parser {
         Ok(is)
     }
 
-    fn sign(&mut self, sign: &str) -> Result<(), Error> {
+    pub(super) fn sign(&mut self, sign: &str) -> Result<(), Error> {
         if self.take_sign(sign)? { Ok(()) } else { Err(self.unexpected(&format!("\"{sign}\""))) }
     }
 
@@ -505,37 +354,12 @@ impl Parser {
         }
     }
 
-    fn unexpected(&self, wanted: &str) -> Error {
+    pub(super) fn unexpected(&self, wanted: &str) -> Error {
         self.place.error(format!("expected {wanted}, not {}", self.token))
     }
 }
 
-enum Opened {
-    Condition(Condition),
-    Value(Value),
-}
-
-fn argument(subject: &Subject, name: &str, place: &Place) -> Result<Value, Error> {
-    let kernel: Vec<Arg> = subject.call.into_iter().flat_map(Call::args).collect();
-    let names: Vec<&str> = match &subject.renamed {
-        Some(names) => names.iter().map(String::as_str).collect(),
-        None => kernel.iter().map(|arg| arg.name).collect(),
-    };
-    // Of a call that is not of this architecture nothing is known.
-    if subject.number.is_none() && subject.renamed.is_none() {
-        return Ok(Value::Number(0));
-    }
-    match names.iter().position(|known| *known == name) {
-        Some(index) => Ok(Value::Arg { index: index as u8, wide: kernel.get(index).is_none_or(|arg| arg.wide) }),
-        None if names.is_empty() => Err(place.error(format!("unknown argument \"{name}\": there are none with names"))),
-        None => {
-            let near = nearest(name, names.iter().copied());
-            let known = if near.is_none() { format!("; there are {}", names.join(", ")) } else { meant(near) };
-            Err(place.error(format!("unknown argument or constant \"{name}\"{known}")))
-        }
-    }
-}
-
-fn meant(near: Option<&str>) -> String {
+/// The end of a message about an unknown name.
+pub(super) fn meant(near: Option<&str>) -> String {
     near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
 }
