@@ -251,7 +251,7 @@ impl Teacher {
         flock(&file, FlockOperation::LockExclusive).tried(cannot)?;
         let text = merged(&self.file, &mut file, &self.counts)?;
         // Room first, so that a full disk leaves what is there.
-        match fallocate(&file, FallocateFlags::empty(), 0, text.len() as u64) {
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, text.len() as u64) {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::SPIPE | rustix::io::Errno::NODEV) => {}
             result => result.tried(cannot)?,
         }

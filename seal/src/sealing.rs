@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::exec::{self, Environment, Image};
 use crate::learn::{self, Learner};
 use crate::memfd::{self, Sealed};
-use crate::syscalls::filters::Filters;
+use crate::syscalls::filters::{Compiled, Filters};
 use crate::syscalls::source::Source;
 use crate::{Context, Error, caps, cli, identity, personality, signal, sys};
 
@@ -39,6 +39,8 @@ pub struct Sealing {
     /// itself anew before, and what is read from a pipe is gone.
     asked: Vec<Filter>,
     filters: Filters,
+    /// For a command with these capabilities.
+    compiled: Option<(caps::Set, Compiled)>,
     access: Access,
     explain: bool,
     emit: Option<PathBuf>,
@@ -173,6 +175,7 @@ impl Sealing {
                     return Ok(Some(0));
                 }
             }
+            self.compiled = Some((capabilities, compiled));
         }
         if let (Some(file), true) = (&self.learn, has_command) {
             self.learner = Some(learn::start(tool, file)?);
@@ -225,7 +228,12 @@ impl Sealing {
         }
         let permitted = caps::permitted()?;
         let capabilities = self.capabilities(permitted)?;
-        let filters = (!self.asked.is_empty()).then(|| self.filters.compile(capabilities, true)).transpose()?;
+        // A profile may be another one for a command with other capabilities.
+        let anew = match &self.compiled {
+            Some((expected, _)) if *expected != capabilities => Some(self.filters.compile(capabilities, true)?),
+            _ => None,
+        };
+        let filters = anew.as_ref().or(self.compiled.as_ref().map(|(_, compiled)| compiled));
         // A change of credentials clears it (PR_SET_PDEATHSIG(2const)).
         let (parent, signal) = (rustix::process::getppid(), sys::parent_death_signal());
         self.change_rights(capabilities, &mut environment)?;

@@ -29,6 +29,8 @@ pub enum Node {
 pub struct Decisions {
     nodes: Vec<Node>,
     ids: HashMap<Node, Id>,
+    /// Most calls are decided by their number alone, in one of a few ways.
+    actions: Vec<(Action, Id)>,
     /// By number.
     pub calls: BTreeMap<u32, Id>,
 }
@@ -43,8 +45,10 @@ impl Decisions {
     /// Fails if there are more conditions than could be compiled.
     pub fn new(policies: &[Policy]) -> Result<(Self, Action), Error> {
         let mut all = Self::default();
-        let mut default = Action::Allow;
-        for policy in policies {
+        let Some((first, others)) = policies.split_first() else { return Ok((all, Action::Allow)) };
+        all.calls = all.of(first)?;
+        let mut default = first.default;
+        for policy in others {
             let later = all.of(policy)?;
             let numbers: BTreeSet<u32> = all.calls.keys().chain(later.keys()).copied().collect();
             let (before_default, later_default) = (all.action(default)?, all.action(policy.default)?);
@@ -67,24 +71,33 @@ impl Decisions {
 
     /// The id of a decision that does not ask.
     pub fn action(&mut self, action: Action) -> Result<Id, Error> {
-        self.id(Node::Do(action))
+        if let Some((_, id)) = self.actions.iter().find(|(known, _)| *known == action) {
+            return Ok(*id);
+        }
+        let id = self.add(Node::Do(action))?;
+        self.actions.push((action, id));
+        Ok(id)
     }
 
-    fn id(&mut self, node: Node) -> Result<Id, Error> {
-        if let Node::If(_, then, otherwise) = &node
-            && then == otherwise
-        {
-            return Ok(*then);
+    fn choice(&mut self, condition: Rc<Condition>, then: Id, otherwise: Id) -> Result<Id, Error> {
+        if then == otherwise {
+            return Ok(then);
         }
+        let node = Node::If(condition, then, otherwise);
         if let Some(id) = self.ids.get(&node) {
             return Ok(*id);
         }
+        let id = self.add(node.clone())?;
+        self.ids.insert(node, id);
+        Ok(id)
+    }
+
+    fn add(&mut self, node: Node) -> Result<Id, Error> {
         if self.nodes.len() == MAX_NODES {
             return Err(Error::new(format!("the policy has more than {MAX_NODES} conditions")));
         }
         let id = Id(self.nodes.len() as u32);
-        self.nodes.push(node.clone());
-        self.ids.insert(node, id);
+        self.nodes.push(node);
         Ok(id)
     }
 
@@ -99,7 +112,7 @@ impl Decisions {
                         Some(otherwise) => *otherwise,
                         None => self.action(policy.default)?,
                     };
-                    self.id(Node::If(Rc::new(condition.clone()), then, otherwise))?
+                    self.choice(Rc::new(condition.clone()), then, otherwise)?
                 }
             };
             calls.insert(rule.number, decision);
@@ -115,11 +128,11 @@ impl Decisions {
         let both = match (self.node(one).clone(), self.node(later).clone()) {
             (Node::If(condition, then, otherwise), _) => {
                 let (then, otherwise) = (self.combine(then, later, memo)?, self.combine(otherwise, later, memo)?);
-                self.id(Node::If(condition, then, otherwise))?
+                self.choice(condition, then, otherwise)?
             }
             (Node::Do(_), Node::If(condition, then, otherwise)) => {
                 let (then, otherwise) = (self.combine(one, then, memo)?, self.combine(one, otherwise, memo)?);
-                self.id(Node::If(condition, then, otherwise))?
+                self.choice(condition, then, otherwise)?
             }
             (Node::Do(before), Node::Do(action)) => self.action(before.and(action))?,
         };

@@ -18,7 +18,9 @@ pub fn table(arch: Arch, programs: &[Program], decisions: Option<&Decisions>) ->
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{number:>5}  {name:width$}  {decided}");
     };
-    for call in arch.calls() {
+    let mut calls: Vec<_> = arch.calls().iter().collect();
+    calls.sort_by_key(|call| call.number);
+    for call in calls {
         row(&call.number.to_string(), call.name, &decided(arch, programs, decisions, call.number, Some(call)));
     }
     let named = decisions.into_iter().flat_map(|decisions| decisions.calls.keys().copied());

@@ -7,6 +7,7 @@
 //! An argument of 4 bytes is its low half, which libseccomp does not know: a
 //! condition `!=` cannot be got around by what the kernel cuts off.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
@@ -20,7 +21,7 @@ use crate::nearest::nearest;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Profile {
+struct Profile<'a> {
     default_action: ActionName,
     default_errno_ret: Option<u16>,
     /// By its name, as newer profiles of Podman have it besides.
@@ -32,15 +33,16 @@ struct Profile {
     _architectures: Option<serde::de::IgnoredAny>,
     #[serde(default)]
     flags: Option<Vec<Flag>>,
-    #[serde(default)]
-    syscalls: Option<Vec<Group>>,
+    #[serde(default, borrow)]
+    syscalls: Option<Vec<Group<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Group {
-    name: Option<String>,
-    names: Option<Vec<String>>,
+struct Group<'a> {
+    #[serde(borrow)]
+    name: Option<Name<'a>>,
+    names: Option<Vec<Name<'a>>>,
     action: ActionName,
     errno_ret: Option<u16>,
     #[serde(rename = "errno")]
@@ -53,6 +55,10 @@ struct Group {
     #[serde(default)]
     excludes: Option<Filter>,
 }
+
+/// There are hundreds of them: they stay where they are in the text.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -177,8 +183,8 @@ pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool)
             continue;
         }
         let action = group.action.0(group.errno_ret.unwrap_or(denied));
-        for name in group.name.iter().chain(group.names.iter().flatten()) {
-            let Some(call) = arch.by_name(name) else { continue };
+        for Name(name) in group.name.iter().chain(group.names.iter().flatten()) {
+            let Some(call) = arch.by_user_name(name) else { continue };
             let rule = |condition| Rule { number: call.number, condition, action };
             let tests = group.args.as_deref().unwrap_or_default();
             match conditions(tests, call).map_err(|index| {
@@ -194,7 +200,7 @@ pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool)
     Ok((Policy { rules, default }, log))
 }
 
-impl Group {
+impl Group<'_> {
     fn applies(&self, arch: Arch, has_capability: &impl Fn(&str) -> bool) -> bool {
         let its = |names: &[String]| names.iter().any(|name| arch.names_in_profiles().contains(&name.as_str()));
         let list = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());

@@ -1,8 +1,5 @@
 //! Architectures and the names of their system calls.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use super::{aarch64, x86_64};
 use crate::nearest::nearest;
 
@@ -51,8 +48,6 @@ pub enum Arch {
     Aarch64,
 }
 
-type Names = HashMap<&'static str, &'static Call>;
-
 impl Arch {
     /// The one that this program runs on.
     pub const NATIVE: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
@@ -81,7 +76,7 @@ impl Arch {
         }
     }
 
-    /// Its system calls in the order of their numbers.
+    /// Its system calls in the order of their names.
     pub fn calls(self) -> &'static [Call] {
         match self {
             Self::X86_64 => x86_64::CALLS,
@@ -89,33 +84,27 @@ impl Arch {
         }
     }
 
-    fn names(self) -> &'static Names {
-        static NAMES: [LazyLock<Names>; 2] =
-            [LazyLock::new(|| names(Arch::X86_64)), LazyLock::new(|| names(Arch::Aarch64))];
-        &NAMES[self as usize]
+    /// The system call with this name in user space.
+    pub fn by_user_name(self, name: &str) -> Option<&'static Call> {
+        let calls = self.calls();
+        calls.binary_search_by_key(&name, |call| call.name).ok().map(|at| &calls[at])
     }
 
-    /// The system call with this user-space or kernel name.
+    /// The system call with this name in user space or in the kernel: where one
+    /// call's entry is another's name, the name counts.
     pub fn by_name(self, name: &str) -> Option<&'static Call> {
-        self.names().get(name).copied()
+        self.by_user_name(name).or_else(|| self.calls().iter().find(|call| call.entry == name))
     }
 
     /// The system call with this number.
     pub fn by_number(self, number: u32) -> Option<&'static Call> {
-        let calls = self.calls();
-        calls.binary_search_by_key(&number, |call| call.number).ok().map(|at| &calls[at])
+        self.calls().iter().find(|call| call.number == number)
     }
 
     /// The name of a system call that may have been meant.
     pub fn nearest(self, name: &str) -> Option<&'static str> {
         nearest(name, self.calls().iter().map(|call| call.name))
     }
-}
-
-fn names(arch: Arch) -> Names {
-    // Where one call's entry is another's name, the name counts.
-    let entries = arch.calls().iter().map(|call| (call.entry, call));
-    entries.chain(arch.calls().iter().map(|call| (call.name, call))).collect()
 }
 
 #[cfg(test)]
@@ -125,7 +114,7 @@ mod tests {
     #[test]
     fn both_names_and_the_order() {
         for arch in [Arch::X86_64, Arch::Aarch64] {
-            assert!(arch.calls().is_sorted_by_key(|call| call.number));
+            assert!(arch.calls().is_sorted_by_key(|call| call.name));
             for call in arch.calls() {
                 assert_eq!(arch.by_name(call.name).unwrap().number, call.number);
                 assert!(call.args().count() <= 6);
