@@ -157,10 +157,14 @@ impl Filters {
                 .hint("allow execve, and what the command uses besides: --learn FILE tells"));
         }
         // Only the last one may refuse to load another.
-        programs.sort_by_key(|program| !may(program, "seccomp"));
-        if programs.iter().filter(|program| !may(program, "seccomp")).count() > 1 {
-            return Err(Error::new("two of the programs refuse seccomp, with which the second of them is loaded")
-                .hint("one program of --bpf can be like that if no other filter is"));
+        if programs.len() > 1 {
+            let (mut others, last): (Vec<_>, Vec<_>) = programs.into_iter().partition(|one| may(one, "seccomp"));
+            if last.len() > 1 {
+                return Err(Error::new("two of the programs refuse seccomp, with which the second of them is loaded")
+                    .hint("one program of --bpf can be like that if no other filter is"));
+            }
+            others.extend(last);
+            programs = others;
         }
         Ok(Compiled { programs, log })
     }

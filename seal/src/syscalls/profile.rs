@@ -203,19 +203,23 @@ pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool)
 impl Group<'_> {
     fn applies(&self, arch: Arch, has_capability: &impl Fn(&str) -> bool) -> bool {
         let its = |names: &[String]| names.iter().any(|name| arch.names_in_profiles().contains(&name.as_str()));
-        let list = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
         let includes = self.includes.as_ref().is_none_or(|filter| {
-            list(&filter.caps).is_none_or(|caps| caps.iter().all(|cap| has_capability(cap)))
-                && list(&filter.arches).is_none_or(|arches| its(&arches))
+            listed(&filter.caps).is_none_or(|caps| caps.iter().all(|cap| has_capability(cap)))
+                && listed(&filter.arches).is_none_or(its)
                 && filter.min_kernel.as_deref().is_none_or(kernel_is_at_least)
         });
         let excludes = self.excludes.as_ref().is_some_and(|filter| {
-            list(&filter.caps).is_some_and(|caps| caps.iter().any(|cap| has_capability(cap)))
-                || list(&filter.arches).is_some_and(|arches| its(&arches))
+            listed(&filter.caps).is_some_and(|caps| caps.iter().any(|cap| has_capability(cap)))
+                || listed(&filter.arches).is_some_and(its)
                 || filter.min_kernel.as_deref().is_some_and(kernel_is_at_least)
         });
         includes && !excludes
     }
+}
+
+/// A list that is empty says as little as none.
+fn listed(list: &Option<Vec<String>>) -> Option<&[String]> {
+    list.as_deref().filter(|list| !list.is_empty())
 }
 
 /// Whether the kernel that runs is of this version (`4.8`) or newer.
@@ -229,6 +233,9 @@ fn kernel_is_at_least(version: &str) -> bool {
 
 /// The conditions of one rule, of which one must hold; or the index that no argument has.
 fn conditions(tests: &[ArgTest], call: &Call) -> Result<Vec<Condition>, u8> {
+    if tests.is_empty() {
+        return Ok(Vec::new());
+    }
     let args: Vec<Arg> = call.args().collect();
     let mut seen = BTreeMap::new();
     let mut conditions = Vec::new();

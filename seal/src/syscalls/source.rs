@@ -24,8 +24,11 @@ impl Source {
     /// Reads a file, or a pipe to its end; at most 1 MiB.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let cannot = || format!("cannot read the policy {path:?}");
-        let mut text = Vec::new();
-        File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text)).tried(cannot)?;
+        let file = File::open(path).tried(cannot)?;
+        let length = file.metadata().map_or(0, |metadata| metadata.len()).min(MAX_BYTES);
+        // One more than there is, so that the end shows at once.
+        let mut text = Vec::with_capacity(length as usize + 1);
+        file.take(MAX_BYTES + 1).read_to_end(&mut text).tried(cannot)?;
         if text.len() as u64 > MAX_BYTES {
             return Err(Error::new(format!("the policy {path:?} has more than {MAX_BYTES} bytes")));
         }
