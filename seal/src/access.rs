@@ -59,7 +59,8 @@ impl Access {
                 "connect" => AccessNet::ConnectTcp,
                 _ => return Err(Error::new(format!("--ports {word:?}")).hint("it is bind:N or connect:N, or none")),
             };
-            let port = port.parse().map_err(|_| Error::new(format!("--ports {word:?}: {port:?} is no port")))?;
+            let number = port.parse().ok().filter(|_| port.starts_with(|c: char| c.is_ascii_digit()));
+            let port = number.ok_or_else(|| Error::new(format!("--ports {word:?}: {port:?} is no port")))?;
             ports.push((right, port));
         }
         Ok(())
@@ -79,6 +80,11 @@ impl Access {
             };
         }
         Ok(())
+    }
+
+    /// Whether ports were asked for, which a filter of system calls has to help with.
+    pub fn limits_ports(&self) -> bool {
+        self.ports.is_some()
     }
 
     /// Whether nothing was asked for.

@@ -138,12 +138,12 @@ pub fn limit(wanted: Set, securebits: Option<u32>) -> Result<(), Error> {
     set(wanted, wanted, wanted)
 }
 
-const SECUREBITS: [(&str, u32); 8] = [
+/// Without keep-caps, which no exec leaves set.
+const SECUREBITS: [(&str, u32); 7] = [
     ("noroot", 1 << 0),
     ("noroot-locked", 1 << 1),
     ("no-setuid-fixup", 1 << 2),
     ("no-setuid-fixup-locked", 1 << 3),
-    ("keep-caps", 1 << 4),
     ("keep-caps-locked", 1 << 5),
     ("no-cap-ambient-raise", 1 << 6),
     ("no-cap-ambient-raise-locked", 1 << 7),

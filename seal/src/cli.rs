@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 
 use crate::getopt::{Opt, Page};
-use crate::{Context, Error};
+use crate::{Context, Error, sys};
 
 /// `--help`, `--man` and `--version`, which every tool has.
 pub const ABOUT_ITSELF: &[Opt] = &[
@@ -58,7 +58,7 @@ pub fn or_shell(words: Vec<OsString>) -> Vec<OsString> {
 pub fn open_fd(value: &OsStr, option: &str) -> Result<i32, Error> {
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|&fd: &i32| fd >= 0);
     let fd = number.ok_or_else(|| Error::new(format!("--{option} {value:?} is no fd")))?;
-    if rustix::fs::stat(format!("/proc/self/fd/{fd}")).is_err() {
+    if !sys::is_the_callers(fd) {
         return Err(Error::new(format!("--{option} {fd}: no such fd is open")));
     }
     Ok(fd)

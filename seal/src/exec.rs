@@ -2,7 +2,7 @@
 //! there, 126 if it is and cannot be executed.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -129,6 +129,14 @@ impl<'a> Image<'a> {
             environment: Strings::new(environment.0.clone()),
             shell: Strings::new(Vec::new()),
         })
+    }
+
+    /// The fd that must stay open after the exec: a script's interpreter reads it.
+    pub(crate) fn needed_fd(&self) -> Option<i32> {
+        match self.program {
+            Program::Memory { fd, is_script: true } => Some(fd.as_raw_fd()),
+            _ => None,
+        }
     }
 
     /// Becomes it, with SIGPIPE and SIGCHLD as this process inherited them.

@@ -59,9 +59,15 @@ impl Wanted {
                 bad(format!("no user {} in /etc/passwd", self.user)).hint(format!("name a group: {}:GID", self.user))
             })?,
         };
-        let uid = entry.as_ref().map(|entry| entry.uid).or_else(|| number(&self.user)).unwrap_or(u32::MAX);
+        let uid = entry.as_ref().map_or_else(|| number(&self.user), |entry| Some(entry.uid)).unwrap_or(u32::MAX);
         let mut groups = entry.as_ref().map_or_else(Vec::new, |entry| passwd::groups_of(group, &entry.name));
-        groups.insert(0, gid);
+        if !groups.contains(&gid) {
+            groups.insert(0, gid);
+        }
+        // For setresuid(2) that means to change nothing, and a file may say it.
+        if uid == u32::MAX || groups.contains(&u32::MAX) {
+            return Err(bad(format!("{} is no id", u32::MAX)));
+        }
         Ok(Identity { uid, gid, groups, home: entry.map(|entry| entry.home.into()) })
     }
 }

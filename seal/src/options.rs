@@ -34,8 +34,11 @@ pub const OPTIONS: &[Opt] = &[
             "By Landlock, of version 3; rw is not to execute, name a path twice for both. None as \"none\". What is \
              open already stays so.",
         ),
-    Opt::new(' ', "ports", Required("bind|connect:N"), "Refuse all TCP ports but these")
-        .docs("By Landlock, of version 4. UDP is not affected."),
+    Opt::new(' ', "ports", Required("bind|connect:N"), "Refuse all TCP ports but these").docs(
+        "By Landlock, of version 4, and a filter that refuses the ways around it: MPTCP, SMC, TCP Fast Open and \
+             io_uring. Who listens without binding gets a free port from the kernel. UDP is not affected. None as \
+             \"none\".",
+    ),
     Opt::new(' ', "scope", Required("signal,unix"), "Refuse signals, abstract unix sockets to the outside")
         .docs("By Landlock, of version 6."),
     Opt::new(' ', "no-new-privs", No, "Set no_new_privs; implied by all of the above but --binary"),

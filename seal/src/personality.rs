@@ -22,20 +22,22 @@ const PERSONALITIES: [(&str, u32); 13] = [
 
 /// Parses names and numbers with commas: exactly these flags.
 pub fn parse(text: &str) -> Result<u32, Error> {
-    let number = |word: &str| match word.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => word.parse().ok(),
+    let bits = text.split(',').try_fold(0, |bits, word| flag(word).map(|flag| bits | flag))?;
+    // For personality(2) that is a question.
+    if bits == u32::MAX { Err(Error::new(format!("--personality {text:?} is none"))) } else { Ok(bits) }
+}
+
+fn flag(word: &str) -> Result<u32, Error> {
+    let name = word.replace('_', "-").to_lowercase();
+    let names = || PERSONALITIES.into_iter().map(|(known, _)| known);
+    let number = match word.strip_prefix("0x") {
+        Some(digits) if !digits.starts_with('+') => u32::from_str_radix(digits, 16).ok(),
+        _ => word.parse().ok().filter(|_| !word.starts_with('+')),
     };
-    let known = || PERSONALITIES.into_iter();
-    text.split(',').try_fold(0, |bits, word| {
-        let name = word.replace('_', "-").to_lowercase();
-        let found = known().find(|(known, _)| *known == name).map(|(_, bit)| bit).or_else(|| number(word));
-        let unknown = || {
-            let near = nearest(&name, known().map(|(known, _)| known)).map(|near| format!("did you mean {near}?"));
-            let hint = near
-                .unwrap_or_else(|| format!("there are {}", known().map(|one| one.0).collect::<Vec<_>>().join(", ")));
-            Error::new(format!("--personality: unknown name {word:?}")).hint(hint)
-        };
-        Ok(bits | found.ok_or_else(unknown)?)
+    let found = PERSONALITIES.into_iter().find(|(known, _)| *known == name).map(|(_, flag)| flag);
+    found.or(number).ok_or_else(|| {
+        let near = nearest(&name, names()).map(|near| format!("did you mean {near}?"));
+        let hint = near.unwrap_or_else(|| format!("there are {}", names().collect::<Vec<_>>().join(", ")));
+        Error::new(format!("--personality: unknown name {word:?}")).hint(hint)
     })
 }

@@ -94,7 +94,8 @@ impl Sealing {
                 self.parent_death = Some(signal::by_name(signal).ok_or_else(invalid)?);
             }
             "umask" => {
-                let mode = u32::from_str_radix(text()?, 8).ok().filter(|&mode| mode <= 0o777);
+                let mode = u32::from_str_radix(text()?, 8).ok();
+                let mode = mode.filter(|&mode| mode <= 0o777 && !value.as_bytes().starts_with(b"+"));
                 let invalid = || Error::new(format!("--umask {value:?} is no octal number up to 777"));
                 self.umask = Some(Mode::from_raw_mode(mode.ok_or_else(invalid)?));
             }
@@ -155,12 +156,16 @@ impl Sealing {
     pub fn prepare(&mut self, tool: &str, permitted: caps::Set, has_command: bool) -> Result<Option<u8>, Error> {
         self.access.check()?;
         self.asked.iter().try_for_each(|filter| filter.add_to(&mut self.filters))?;
-        let is_filtered = !self.asked.is_empty();
+        if self.access.limits_ports() {
+            self.filters.refuse_other_ways_to_ports();
+        }
+        let is_filtered = !self.filters.is_empty();
         if !is_filtered && (self.explain || self.emit.is_some() || self.filters.log) {
             return Err(Error::usage("--explain, --emit-bpf and --syscalls-log need a filter of system calls"));
         }
-        if is_filtered && self.learn.is_some() {
-            return Err(Error::usage("--learn and a filter of system calls exclude each other"));
+        let has_policy = self.asked.iter().any(|filter| !matches!(filter, Filter::NoUserns | Filter::NoTtyInput));
+        if has_policy && self.learn.is_some() {
+            return Err(Error::usage("--learn and another policy of system calls exclude each other"));
         }
         if is_filtered {
             let capabilities = self.capabilities(permitted)?;
@@ -251,7 +256,7 @@ impl Sealing {
             None => Image::find(name, argv, &environment)?,
         };
         if let Some(fds) = &self.fds {
-            leave(fds)?;
+            leave(fds, image.needed_fd())?;
         }
         self.access.restrict()?;
         if self.undumpable {
@@ -306,7 +311,7 @@ impl Sealing {
                 .hint("its interpreter would be dumpable: name that, and the script as its argument"));
         }
         let sysctl = Path::new("/proc/sys/fs/suid_dumpable");
-        if std::fs::read_to_string(sysctl).is_ok_and(|text| text.trim() == "1") {
+        if std::fs::read_to_string(sysctl).tried(|| format!("cannot read {sysctl:?}"))?.trim() == "1" {
             return Err(Error::new("--dumpable no has no effect here").hint("sysctl fs.suid_dumpable=0"));
         }
         copy.forbid_reading()
@@ -337,9 +342,9 @@ impl Filter {
     }
 }
 
-/// All fds but these are closed at the exec.
-fn leave(fds: &[i32]) -> Result<(), Error> {
-    let mut keep: Vec<u32> = fds.iter().map(|&fd| fd as u32).collect();
+/// All fds but these are closed at the exec, and what a script needs after it.
+fn leave(fds: &[i32], needed: Option<i32>) -> Result<(), Error> {
+    let mut keep: Vec<u32> = fds.iter().copied().chain(needed).map(|fd| fd as u32).collect();
     keep.sort_unstable();
     let cannot = || "cannot close the other fds";
     let mut first = 0;

@@ -4,11 +4,13 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use nix::errno::Errno;
 use rustix::mount::MountAttrFlags;
 
+/// The standard fds that this process was started without, fd N as bit N.
+static WERE_CLOSED: AtomicU8 = AtomicU8::new(0);
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 static SIGCHLD_IGNORED: AtomicBool = AtomicBool::new(false);
 
@@ -39,16 +41,25 @@ pub fn start() {
         let before = unsafe { libc::signal(signal, action) };
         ignored.store(before == libc::SIG_IGN, Ordering::Relaxed);
     }
-    for fd in 0..=2 {
+    for fd in 0..=2u8 {
         // SAFETY: both take a number or a constant path; open gives the lowest
         // fd that is free, which is this one. A command is given none that was
         // closed; where there is no /dev/null neither are we.
         unsafe {
-            if libc::fcntl(fd, libc::F_GETFD) == -1 {
+            if libc::fcntl(fd.into(), libc::F_GETFD) == -1 {
+                WERE_CLOSED.fetch_or(1 << fd, Ordering::Relaxed);
                 libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
             }
         }
     }
+}
+
+/// Whether an fd is the caller's: open, and not what [`start`] put in the place
+/// of a standard one.
+pub fn is_the_callers(fd: i32) -> bool {
+    let was_closed = (0..=2).contains(&fd) && WERE_CLOSED.load(Ordering::Relaxed) & 1 << fd != 0;
+    // SAFETY: it takes a number, which may be no fd.
+    !was_closed && unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1
 }
 
 /// Leaves SIGCHLD at its default for the command, too.

@@ -119,6 +119,30 @@ impl Filters {
         self.refuse([("ioctl", Some(either), Action::Errno(Errno::EPERM as u16))]);
     }
 
+    /// Refuses the ways to a TCP port that Landlock does not see: MPTCP and SMC
+    /// sockets, connecting by sending (TCP Fast Open), and io_uring, which could
+    /// do both.
+    pub fn refuse_other_ways_to_ports(&mut self) {
+        const AF_SMC: u64 = 43;
+        const IPPROTO_SMC: u64 = 256;
+        let argument = |index| Value::Arg { index, wide: false };
+        let is = |index, number| Condition::Compare(Test::Eq, argument(index), Value::Number(number));
+        let fast = |index| {
+            let flag = Value::And(Box::new(argument(index)), Box::new(Value::Number(libc::MSG_FASTOPEN as u64)));
+            Some(Condition::Compare(Test::Ne, flag, Value::Number(0)))
+        };
+        let other = Condition::Any(vec![is(0, AF_SMC), is(2, IPPROTO_SMC), is(2, libc::IPPROTO_MPTCP as u64)]);
+        // As Landlock says it.
+        let denied = Action::Errno(Errno::EACCES as u16);
+        self.refuse([
+            ("socket", Some(other), denied),
+            ("sendto", fast(3), denied),
+            ("sendmsg", fast(2), denied),
+            ("sendmmsg", fast(3), denied),
+            ("io_uring_setup", None, denied),
+        ]);
+    }
+
     fn refuse<const N: usize>(&mut self, rules: [(&str, Option<Condition>, Action); N]) {
         let rule = |(name, condition, action): (&str, _, _)| {
             ARCH.by_name(name).map(|call| Rule { number: call.number, condition, action })
