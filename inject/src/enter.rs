@@ -20,9 +20,9 @@ use seal::{Context, Error};
 
 use crate::join::undumpable;
 use crate::options::Options;
-use crate::remains::HostProc;
 use crate::target::Target;
 use crate::{carry, cgroup, follow, join};
+use seal::remains::HostProc;
 
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 

@@ -21,7 +21,6 @@ mod follow;
 mod join;
 mod list;
 pub mod options;
-mod remains;
 mod target;
 
 use isolate::called::Called;

@@ -6,13 +6,13 @@
 //! them is gone the policy is written.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{IoSliceMut, Read, Seek, Write};
+use std::io::{IoSliceMut, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
@@ -23,12 +23,13 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg, socketpair,
 };
-use rustix::process::{Pid as ProcessId, WaitOptions, waitpid};
+use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, wait};
 
+use crate::learned::merged;
+use crate::remains::HostProc;
 use crate::syscalls::policy::{Action, Condition, Policy, Rule, Test, Value};
-use crate::syscalls::source::Source;
+use crate::syscalls::program;
 use crate::syscalls::table::Arch;
-use crate::syscalls::{decide, kafel, profile, program};
 use crate::{Context, Error, sys};
 
 const ARCH: Arch = Arch::NATIVE;
@@ -47,46 +48,122 @@ const SIGNALS: [Signal; 7] = [
     Signal::SIGUSR2,
 ];
 
-/// What the kernel lets a process do in any case, and what a signal may add.
-const ALWAYS: [&str; 4] = ["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
-
 /// In the child: the way to the one who learns.
 pub struct Learner {
     socket: OwnedFd,
     cookie: u64,
 }
 
-/// In the parent.
+/// A child, and the signals that are for it.
+struct Ward {
+    pid: Pid,
+    signals: SignalFd,
+    status: Option<u8>,
+}
+
+/// Between the process that was started and the tool: asked by the filter, and
+/// parent in the end of all that the command starts. It outlives the first one
+/// to kill these, should that be killed.
 struct Teacher {
     file: PathBuf,
-    child: Pid,
-    signals: SignalFd,
+    ward: Ward,
+    started: OwnedFd,
+    proc: HostProc,
     counts: BTreeMap<u32, u64>,
 }
 
-/// Forks. The child goes on, the parent ends this process as the child ends,
+/// Forks twice. The last child goes on, the first process ends as that does,
 /// once the policy is written.
 pub fn start(tool: &str, file: &Path) -> Result<Learner, Error> {
     check(file)?;
     let cannot = || "cannot watch the command";
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).tried(cannot)?;
-    let mask = SigSet::from_iter(SIGNALS);
+    let started = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).tried(cannot)?;
+    let proc = HostProc::open()?;
     let before = SigSet::thread_get_mask().tried(cannot)?;
-    mask.thread_block().tried(cannot)?;
+    if let Some(mut teacher) = Ward::fork().tried(cannot)? {
+        drop((ours, theirs));
+        crate::cli::run(tool, || teacher.wait());
+    }
+    nix::sys::prctl::set_child_subreaper(true).tried(cannot)?;
     let parent = rustix::process::getpid();
-    let Some(child) = sys::fork().tried(cannot)? else {
-        sys::set_parent_death_signal(libc::SIGKILL).tried(cannot)?;
-        if rustix::process::getppid() != Some(parent) {
-            crate::exit(125);
+    if let Some(ward) = Ward::fork().tried(cannot)? {
+        drop(theirs);
+        let teacher = Teacher { file: file.to_owned(), ward, started, proc, counts: BTreeMap::new() };
+        crate::cli::run(tool, || teacher.run(&ours));
+    }
+    sys::set_parent_death_signal(libc::SIGKILL).tried(cannot)?;
+    if rustix::process::getppid() != Some(parent) {
+        crate::exit(125);
+    }
+    before.thread_set_mask().tried(cannot)?;
+    Ok(Learner { socket: theirs, cookie: RandomState::new().build_hasher().finish() })
+}
+
+impl Ward {
+    /// `None` in the child, which has the signals blocked, too.
+    fn fork() -> nix::Result<Option<Self>> {
+        let mask = SigSet::from_iter(SIGNALS);
+        mask.thread_block()?;
+        let Some(pid) = sys::fork()? else { return Ok(None) };
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Some(Self { pid: Pid::from_raw(pid), signals, status: None }))
+    }
+
+    /// Waits until it ends; gives its status.
+    fn wait(&mut self) -> Result<u8, Error> {
+        loop {
+            if let Some(status) = self.status {
+                return Ok(status);
+            }
+            match poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                result => result.tried(|| "cannot wait for the command")?,
+            };
+            self.signalled()?;
         }
-        before.thread_set_mask().tried(cannot)?;
-        return Ok(Learner { socket: theirs, cookie: RandomState::new().build_hasher().finish() });
-    };
-    drop(theirs);
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).tried(cannot)?;
-    let teacher = Teacher { file: file.to_owned(), child: Pid::from_raw(child), signals, counts: BTreeMap::new() };
-    crate::cli::run(tool, || teacher.run(&ours))
+    }
+
+    /// Passes signals on. True if one came that is to end us, after it ended.
+    fn signalled(&mut self) -> Result<bool, Error> {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
+            if signal == Signal::SIGCHLD {
+                self.reap()?;
+            } else if self.status.is_some() {
+                return Ok(!matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2));
+            } else if info.ssi_code != SI_KERNEL {
+                // If it has just ended the signal came too late.
+                let _ = kill(self.pid, signal);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reaps whatever has ended.
+    fn reap(&mut self) -> Result<(), Error> {
+        loop {
+            let (pid, changed) = match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some(changed)) => changed,
+                Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
+                Err(errno) => return Err(Error::new("cannot wait for the command").because(errno)),
+            };
+            if pid.as_raw_nonzero().get() != self.pid.as_raw() {
+                continue;
+            }
+            self.status = match (changed.exit_status(), changed.terminating_signal()) {
+                (Some(code), _) => Some(code as u8),
+                (_, Some(signal)) => Some(128 + signal as u8),
+                _ => {
+                    // Stop with it, and go on with it.
+                    raise(Signal::SIGSTOP).tried(|| "cannot stop")?;
+                    let _ = kill(self.pid, Signal::SIGCONT);
+                    None
+                }
+            };
+        }
+    }
 }
 
 impl Learner {
@@ -99,7 +176,7 @@ impl Learner {
     pub fn install(&self) -> Result<(), Error> {
         let number = ARCH.by_name("sendmsg").map_or(u32::MAX, |call| call.number);
         let argument = Value::Arg { index: 5, wide: true };
-        let condition = Some(Condition::Compare(Test::Eq, argument, Value::Number(self.cookie)));
+        let condition = Some(Rc::new(Condition::Compare(Test::Eq, argument, Value::Number(self.cookie))));
         let policy = Policy { rules: vec![Rule { number, condition, action: Action::Allow }], default: Action::Notify };
         let program = program::compile(ARCH, &[policy])?;
         let load = |flags| sys::seccomp_set_filter(&program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | flags);
@@ -147,49 +224,49 @@ fn check(file: &Path) -> Result<(), Error> {
 impl Teacher {
     fn run(mut self, socket: &OwnedFd) -> Result<u8, Error> {
         let mut listener: Option<OwnedFd> = None;
-        let mut status = None;
+        // Until the command is executed, or nothing is left that could do it.
+        let mut socket = Some(socket);
         let mut failed = false;
-        let mut told = true;
         loop {
-            let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
-            fds.extend(told.then(|| PollFd::new(socket, PollFlags::IN)));
-            fds.extend(listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
+            // What is not there is a signal's place, which does no harm.
+            let none = self.ward.signals.as_fd();
+            let places =
+                [Some(none), Some(self.started.as_fd()), socket.map(AsFd::as_fd), listener.as_ref().map(AsFd::as_fd)];
+            let mut fds = places.map(|fd| PollFd::from_borrowed_fd(fd.unwrap_or(none), PollFlags::IN));
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 result => result.tried(|| "cannot wait for the command")?,
             };
-            let ready: Vec<_> = fds.iter().map(PollFd::revents).collect();
-            drop(fds);
-            if let (true, Some(from)) = (!ready.last().is_none_or(PollFlags::is_empty) && listener.is_some(), &listener)
-            {
-                let events = ready[ready.len() - 1];
-                if events.contains(PollFlags::IN) {
+            let [signals, killed, said, asked] = fds.map(|fd| fd.revents());
+            if !killed.is_empty() {
+                self.proc.kill_children();
+                return Ok(125);
+            }
+            if let Some(from) = listener.as_ref().filter(|_| !asked.is_empty()) {
+                if asked.contains(PollFlags::IN) {
                     self.learn(from)?;
-                } else if status.is_some() {
-                    break;
-                } else {
-                    // All that had the filter are gone, and the child is about to end.
+                } else if asked.contains(PollFlags::HUP) {
+                    // All that had the filter are gone.
                     listener = None;
                 }
             }
-            if told && !ready[1].is_empty() {
-                match receive(socket) {
+            if let Some(from) = socket.filter(|_| !said.is_empty()) {
+                match receive(from) {
                     Some(Told::Listener(fd)) => listener = Some(fd),
                     Some(Told::Failed) => failed = true,
-                    None => told = false,
+                    None => socket = None,
                 }
             }
-            if !ready[0].is_empty() && self.signalled(&mut status)? {
-                break;
-            }
-            if status.is_some() && listener.is_none() && !told {
+            let ends = !signals.is_empty() && self.ward.signalled()?;
+            if ends || self.ward.status.is_some() && listener.is_none() && socket.is_none() {
                 break;
             }
         }
         if !failed && !self.counts.is_empty() {
             self.write()?;
         }
-        Ok(status.unwrap_or(125))
+        self.proc.kill_children();
+        Ok(self.ward.status.unwrap_or(125))
     }
 
     /// Answers one question.
@@ -205,42 +282,6 @@ impl Teacher {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::new("cannot let a system call go on").because(errno)),
         }
-    }
-
-    /// Passes signals on to the child. True if one came that is to end us, after
-    /// the child ended and while others go on.
-    fn signalled(&self, status: &mut Option<u8>) -> Result<bool, Error> {
-        while let Ok(Some(info)) = self.signals.read_signal() {
-            let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
-            if signal == Signal::SIGCHLD {
-                self.reap(status)?;
-            } else if status.is_some() {
-                return Ok(!matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2));
-            } else if info.ssi_code != SI_KERNEL {
-                // If it has just ended the signal came too late.
-                let _ = kill(self.child, signal);
-            }
-        }
-        Ok(false)
-    }
-
-    fn reap(&self, status: &mut Option<u8>) -> Result<(), Error> {
-        let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
-        let child = ProcessId::from_raw(self.child.as_raw());
-        while status.is_none() {
-            let Some((_, changed)) = waitpid(child, options).tried(|| "cannot wait for the command")? else { break };
-            *status = match (changed.exit_status(), changed.terminating_signal()) {
-                (Some(code), _) => Some(code as u8),
-                (_, Some(signal)) => Some(128 + signal as u8),
-                _ => {
-                    // Stop with it, and go on with it.
-                    raise(Signal::SIGSTOP).tried(|| "cannot stop")?;
-                    let _ = kill(self.child, Signal::SIGCONT);
-                    None
-                }
-            };
-        }
-        Ok(())
     }
 
     fn write(&self) -> Result<(), Error> {
@@ -281,85 +322,4 @@ fn receive(socket: &OwnedFd) -> Option<Told> {
         (Some(fd), _) => Some(Told::Listener(fd)),
         (None, _) => Some(Told::Failed),
     }
-}
-
-const HEAD: &str = "// Learned: the system calls that were used, and how often.\nALLOW {\n";
-const TAIL: &str = "}\nDEFAULT ERRNO(38) // ENOSYS\n";
-
-/// The text of the policy in `file` with these counts added: if we wrote it, a
-/// new one; if somebody else did, theirs, with what it does not allow behind it.
-fn merged(path: &Path, file: &mut File, counts: &BTreeMap<u32, u64>) -> Result<String, Error> {
-    let mut text = Vec::new();
-    file.rewind().ok();
-    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        file.read_to_end(&mut text).tried(|| format!("cannot read the policy {path:?}"))?;
-    }
-    let named: BTreeMap<String, u64> = counts.iter().map(|(&number, &count)| (name(number), count)).collect();
-    if text.trim_ascii().is_empty() {
-        return Ok(format!("{HEAD}{}{TAIL}", list(with_always(named))));
-    }
-    if let Some(mut before) = std::str::from_utf8(&text).ok().and_then(ours) {
-        for (name, count) in with_always(named) {
-            let sum = before.entry(name).or_insert(0);
-            *sum = sum.saturating_add(count);
-        }
-        return Ok(format!("{HEAD}{}{TAIL}", list(before)));
-    }
-    let source = Source { name: path.display().to_string(), path: Some(path.into()), text };
-    if profile::is_json(&source.text) {
-        return Err(
-            Error::new(format!("--learn {path:?}: that is a profile in JSON")).hint("it adds to policies in Kafel")
-        );
-    }
-    let mut theirs = String::from_utf8(source.text.clone())
-        .map_err(|_| Error::new(format!("--learn {path:?}: the policy there is not UTF-8")))?;
-    let policy = kafel::parse(source, ARCH)?;
-    let (mut decisions, default) = decide::Decisions::new(&[policy])?;
-    let allowed = decisions.action(Action::Allow)?;
-    let default = decisions.action(default)?;
-    let is_new = |name: &String| {
-        let number = counts.keys().copied().find(|&number| self::name(number) == *name);
-        let decision = number.and_then(|number| decisions.calls.get(&number).copied()).unwrap_or(default);
-        decision != allowed
-    };
-    let added: BTreeMap<String, u64> = named.into_iter().filter(|(name, _)| is_new(name)).collect();
-    if !added.is_empty() {
-        let _ = write!(theirs, "\n// Learned besides.\nALLOW {{\n{}}}\n", list(added));
-    }
-    Ok(theirs)
-}
-
-fn with_always(mut counts: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    for name in ALWAYS {
-        counts.entry(name.to_owned()).or_insert(0);
-    }
-    counts
-}
-
-/// As Kafel itself knows it.
-fn name(number: u32) -> String {
-    ARCH.by_number(number).map_or_else(|| format!("SYSCALL[{number}]"), |call| call.entry.to_owned())
-}
-
-fn list(counts: BTreeMap<String, u64>) -> String {
-    let last = counts.len().saturating_sub(1);
-    let mut text = String::new();
-    for (index, (name, count)) in counts.into_iter().enumerate() {
-        let comma = if index == last { "" } else { "," };
-        let _ = writeln!(text, "    {:24} // {count}", format!("{name}{comma}"));
-    }
-    text
-}
-
-/// The counts in a policy that is as we write it.
-fn ours(text: &str) -> Option<BTreeMap<String, u64>> {
-    let lines = text.strip_prefix(HEAD)?.strip_suffix(TAIL)?.lines();
-    let counts: Option<BTreeMap<String, u64>> = lines
-        .map(|line| {
-            let (name, count) = line.split_once("//")?;
-            Some((name.trim().trim_end_matches(',').to_owned(), count.trim().parse().ok()?))
-        })
-        .collect();
-    let counts = counts?;
-    (format!("{HEAD}{}{TAIL}", list(counts.clone())) == text).then_some(counts)
 }

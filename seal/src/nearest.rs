@@ -4,6 +4,11 @@
 /// or less, another one, or two that changed places, one in four letters.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let within = name.len().div_ceil(4);
+    // Nobody means anything by a name as long as this.
+    if name.len() > 64 {
+        return None;
+    }
+    let names = names.filter(|other| other.len().abs_diff(name.len()) <= within);
     names
         .map(|other| (distance(name.as_bytes(), other.as_bytes()), other))
         .filter(|near| near.0 <= within)

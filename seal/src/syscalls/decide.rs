@@ -15,13 +15,17 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(u32);
 
+/// Which condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConditionId(u32);
+
 /// One step of a decision.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     /// This, whatever its arguments are.
     Do(Action),
     /// The first or the second, as the condition holds or not.
-    If(Rc<Condition>, Id, Id),
+    If(ConditionId, Id, Id),
 }
 
 /// What is decided for each system call that any policy names, and for all others.
@@ -29,6 +33,8 @@ pub enum Node {
 pub struct Decisions {
     nodes: Vec<Node>,
     ids: HashMap<Node, Id>,
+    conditions: Vec<Rc<Condition>>,
+    condition_ids: HashMap<Rc<Condition>, ConditionId>,
     /// Most calls are decided by their number alone, in one of a few ways.
     actions: Vec<(Action, Id)>,
     /// By number.
@@ -79,7 +85,22 @@ impl Decisions {
         Ok(id)
     }
 
-    fn choice(&mut self, condition: Rc<Condition>, then: Id, otherwise: Id) -> Result<Id, Error> {
+    /// The condition that an id means.
+    pub fn condition(&self, id: ConditionId) -> &Condition {
+        &self.conditions[id.0 as usize]
+    }
+
+    fn condition_id(&mut self, condition: &Rc<Condition>) -> ConditionId {
+        if let Some(id) = self.condition_ids.get(condition) {
+            return *id;
+        }
+        let id = ConditionId(self.conditions.len() as u32);
+        self.conditions.push(condition.clone());
+        self.condition_ids.insert(condition.clone(), id);
+        id
+    }
+
+    fn choice(&mut self, condition: ConditionId, then: Id, otherwise: Id) -> Result<Id, Error> {
         if then == otherwise {
             return Ok(then);
         }
@@ -87,14 +108,14 @@ impl Decisions {
         if let Some(id) = self.ids.get(&node) {
             return Ok(*id);
         }
-        let id = self.add(node.clone())?;
+        let id = self.add(node)?;
         self.ids.insert(node, id);
         Ok(id)
     }
 
     fn add(&mut self, node: Node) -> Result<Id, Error> {
         if self.nodes.len() == MAX_NODES {
-            return Err(Error::new(format!("the policy has more than {MAX_NODES} conditions")));
+            return Err(too_large());
         }
         let id = Id(self.nodes.len() as u32);
         self.nodes.push(node);
@@ -103,16 +124,23 @@ impl Decisions {
 
     fn of(&mut self, policy: &Policy) -> Result<BTreeMap<u32, Id>, Error> {
         let mut calls = BTreeMap::new();
+        let mut shared = HashMap::new();
         for rule in policy.rules.iter().rev() {
             let then = self.action(rule.action)?;
             let decision = match &rule.condition {
                 None => then,
                 Some(condition) => {
+                    // Policies that use others repeat what they have.
+                    let condition = match shared.get(&Rc::as_ptr(condition)) {
+                        Some(id) => *id,
+                        None => self.condition_id(condition),
+                    };
+                    shared.insert(Rc::as_ptr(rule.condition.as_ref().expect("it has one")), condition);
                     let otherwise = match calls.get(&rule.number) {
                         Some(otherwise) => *otherwise,
                         None => self.action(policy.default)?,
                     };
-                    self.choice(Rc::new(condition.clone()), then, otherwise)?
+                    self.choice(condition, then, otherwise)?
                 }
             };
             calls.insert(rule.number, decision);
@@ -122,21 +150,38 @@ impl Decisions {
 
     /// Both at once: the `later` one is asked wherever the other ends.
     fn combine(&mut self, one: Id, later: Id, memo: &mut HashMap<(Id, Id), Id>) -> Result<Id, Error> {
-        if let Some(both) = memo.get(&(one, later)) {
-            return Ok(*both);
-        }
-        let both = match (self.node(one).clone(), self.node(later).clone()) {
-            (Node::If(condition, then, otherwise), _) => {
-                let (then, otherwise) = (self.combine(then, later, memo)?, self.combine(otherwise, later, memo)?);
-                self.choice(condition, then, otherwise)?
+        // Along the chain of what is asked where a condition does not hold: a
+        // recursion would be as deep as that is long.
+        let mut chain = Vec::new();
+        let (mut first, mut second) = (one, later);
+        let mut both = loop {
+            if let Some(both) = memo.get(&(first, second)) {
+                break *both;
             }
-            (Node::Do(_), Node::If(condition, then, otherwise)) => {
-                let (then, otherwise) = (self.combine(one, then, memo)?, self.combine(one, otherwise, memo)?);
-                self.choice(condition, then, otherwise)?
+            if memo.len() + chain.len() > 4 * MAX_NODES {
+                return Err(too_large());
             }
-            (Node::Do(before), Node::Do(action)) => self.action(before.and(action))?,
+            match (*self.node(first), *self.node(second)) {
+                (Node::If(condition, then, otherwise), _) => {
+                    chain.push(((first, second), condition, (then, second)));
+                    first = otherwise;
+                }
+                (Node::Do(_), Node::If(condition, then, otherwise)) => {
+                    chain.push(((first, second), condition, (first, then)));
+                    second = otherwise;
+                }
+                (Node::Do(before), Node::Do(action)) => break self.action(before.and(action))?,
+            }
         };
-        memo.insert((one, later), both);
+        for (pair, condition, (first, second)) in chain.into_iter().rev() {
+            let then = self.combine(first, second, memo)?;
+            both = self.choice(condition, then, both)?;
+            memo.insert(pair, both);
+        }
         Ok(both)
     }
+}
+
+fn too_large() -> Error {
+    Error::new(format!("the policy has more than {MAX_NODES} conditions"))
 }

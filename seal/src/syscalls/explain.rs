@@ -79,21 +79,19 @@ fn all(programs: &[Program], audit: u32, number: u32) -> String {
     }
 }
 
-fn said(decisions: &Decisions, id: Id, call: Option<&'static Call>) -> String {
-    let Node::If(condition, then, otherwise) = decisions.node(id) else {
-        let Node::Do(action) = decisions.node(id) else { unreachable!("it is the other one") };
-        return action.to_string();
-    };
-    let then = match decisions.node(*then) {
-        Node::Do(action) => action.to_string(),
-        Node::If(..) => format!("({})", said(decisions, *then, call)),
-    };
-    let otherwise_said = said(decisions, *otherwise, call);
-    let joined = match decisions.node(*otherwise) {
-        Node::Do(_) => format!("else {otherwise_said}"),
-        Node::If(..) => otherwise_said,
-    };
-    format!("{then} if {}; {joined}", condition_said(condition, call, 0))
+fn said(decisions: &Decisions, mut id: Id, call: Option<&'static Call>) -> String {
+    let mut text = String::new();
+    while let Node::If(condition, then, otherwise) = *decisions.node(id) {
+        let condition = condition_said(decisions.condition(condition), call, 0);
+        let then = match decisions.node(then) {
+            Node::Do(action) => action.to_string(),
+            Node::If(..) => format!("({})", said(decisions, then, call)),
+        };
+        text += &format!("{then} if {condition}; ");
+        id = otherwise;
+    }
+    let Node::Do(action) = decisions.node(id) else { unreachable!("the loop ends there") };
+    if text.is_empty() { action.to_string() } else { format!("{text}else {action}") }
 }
 
 /// With parentheses where `within` binds closer: 0 for `||`, 1 for `&&`, 2 for `!`.

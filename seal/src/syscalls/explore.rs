@@ -56,6 +56,10 @@ pub fn outcomes(program: &[sock_filter], audit: u32, number: u32) -> Outcomes {
                 }
             }
             Step::Return(None) => found.others = true,
+            Step::Unsure(state) => {
+                found.others = true;
+                ways.push(state);
+            }
         }
     }
     found
@@ -65,6 +69,8 @@ enum Step {
     Next(State),
     Either(State, State),
     Return(Option<u32>),
+    /// On, if it does not return 0 here.
+    Unsure(State),
 }
 
 fn step(program: &[sock_filter], audit: u32, number: u32, mut state: State) -> Step {
@@ -91,6 +97,12 @@ fn step(program: &[sock_filter], audit: u32, number: u32, mut state: State) -> S
         BPF_LDX => state.x = Some(64),
         BPF_ST => state.memory[slot] = state.a,
         BPF_STX => state.memory[slot] = state.x,
+        // A division by zero ends a program, and what it returns is 0.
+        BPF_ALU if code & 0xf0 == BPF_DIV && operand == Some(0) => return Step::Return(Some(0)),
+        BPF_ALU if code & 0xf0 == BPF_DIV && operand.is_none() => {
+            state.a = None;
+            return Step::Unsure(state);
+        }
         BPF_ALU => state.a = compute(code & 0xf0, state.a, operand),
         BPF_JMP if code & 0xf0 == BPF_JA => state.at += k as usize,
         BPF_JMP => {

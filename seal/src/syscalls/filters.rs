@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::rc::Rc;
 
 use libc::sock_filter;
 use nix::errno::Errno;
@@ -144,7 +145,8 @@ impl Filters {
     }
 
     fn refuse<const N: usize>(&mut self, rules: [(&str, Option<Condition>, Action); N]) {
-        let rule = |(name, condition, action): (&str, _, _)| {
+        let rule = |(name, condition, action): (&str, Option<Condition>, _)| {
+            let condition = condition.map(Rc::new);
             ARCH.by_name(name).map(|call| Rule { number: call.number, condition, action })
         };
         let rules = rules.into_iter().filter_map(rule).collect();

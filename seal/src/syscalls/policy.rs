@@ -2,6 +2,7 @@
 //! first that matches a system call decides, and an action for the rest.
 
 use std::fmt;
+use std::rc::Rc;
 
 /// What becomes of a system call (seccomp(2), SECCOMP_RET_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,11 +165,14 @@ pub enum Condition {
 pub struct Rule {
     /// Its number.
     pub number: u32,
-    /// None if its arguments do not matter.
-    pub condition: Option<Condition>,
+    /// None if its arguments do not matter. Shared, since policies use others.
+    pub condition: Option<Rc<Condition>>,
     /// What is done.
     pub action: Action,
 }
+
+/// A policy may use others, which use others: more rules than this are no policy.
+pub const MAX_RULES: usize = 1 << 16;
 
 /// Rules in their order, and what is done where none matches.
 #[derive(Clone, Debug, PartialEq, Eq)]

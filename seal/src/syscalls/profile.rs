@@ -9,11 +9,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use serde::Deserialize;
 
-use super::policy::{Action, Condition, Policy, Rule, Test, Value};
+use super::policy::{Action, Condition, MAX_RULES, Policy, Rule, Test, Value};
 use super::source::Source;
 use super::table::{Arch, Arg, Call};
 use crate::Error;
@@ -71,12 +72,16 @@ struct Filter {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ArgTest {
-    index: u8,
+    index: Index,
     value: u64,
     #[serde(default)]
     value_two: u64,
     op: Operator,
 }
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+struct Index(u8);
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
@@ -125,6 +130,17 @@ enum Flag {
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let meant = nearest(name, known).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
     format!("unknown {what} \"{name}\"{meant}")
+}
+
+impl TryFrom<u64> for Index {
+    type Error = String;
+
+    fn try_from(index: u64) -> Result<Self, String> {
+        match u8::try_from(index) {
+            Ok(index @ 0..=5) => Ok(Self(index)),
+            _ => Err(format!("no argument has the index {index}: there are 0 to 5")),
+        }
+    }
 }
 
 impl TryFrom<String> for ActionName {
@@ -177,7 +193,7 @@ pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool)
         source.error_at_line(error.line(), error.column(), text.trim_end_matches(&place))
     })?;
     let denied = Errno::EPERM as u16;
-    let mut rules = Vec::new();
+    let (mut rules, mut parts) = (Vec::new(), 0);
     for group in profile.syscalls.iter().flatten() {
         if !group.applies(arch, &has_capability) {
             continue;
@@ -185,11 +201,14 @@ pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool)
         let action = group.action.0(group.errno_ret.unwrap_or(denied));
         for Name(name) in group.name.iter().chain(group.names.iter().flatten()) {
             let Some(call) = arch.by_user_name(name) else { continue };
-            let rule = |condition| Rule { number: call.number, condition, action };
+            let rule =
+                |condition: Option<Condition>| Rule { number: call.number, condition: condition.map(Rc::new), action };
             let tests = group.args.as_deref().unwrap_or_default();
-            match conditions(tests, call).map_err(|index| {
-                Error::new(format!("{}: {name} has an argument of index {index}: there are 0 to 5", source.name))
-            })? {
+            parts += tests.len().max(1);
+            if parts > MAX_RULES {
+                return Err(Error::new(format!("{}: the profile has more than {MAX_RULES} rules", source.name)));
+            }
+            match conditions(tests, call) {
                 conditions if conditions.is_empty() => rules.push(rule(None)),
                 conditions => rules.extend(conditions.into_iter().map(|condition| rule(Some(condition)))),
             }
@@ -231,21 +250,19 @@ fn kernel_is_at_least(version: &str) -> bool {
     numbers(&rustix::system::uname().release().to_string_lossy()) >= numbers(version)
 }
 
-/// The conditions of one rule, of which one must hold; or the index that no argument has.
-fn conditions(tests: &[ArgTest], call: &Call) -> Result<Vec<Condition>, u8> {
+/// The conditions of one rule, of which one must hold; none if there are no tests.
+fn conditions(tests: &[ArgTest], call: &Call) -> Vec<Condition> {
     if tests.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let args: Vec<Arg> = call.args().collect();
     let mut seen = BTreeMap::new();
     let mut conditions = Vec::new();
     for test in tests {
-        if test.index > 5 {
-            return Err(test.index);
-        }
-        *seen.entry(test.index).or_insert(0) += 1;
-        let wide = args.get(usize::from(test.index)).is_none_or(|arg| arg.wide);
-        let arg = Value::Arg { index: test.index, wide };
+        let Index(index) = test.index;
+        *seen.entry(index).or_insert(0) += 1;
+        let wide = args.get(usize::from(index)).is_none_or(|arg| arg.wide);
+        let arg = Value::Arg { index, wide };
         conditions.push(match test.op.masked {
             true => {
                 let masked = Value::And(Box::new(arg), Box::new(Value::Number(test.value)));
@@ -255,5 +272,5 @@ fn conditions(tests: &[ArgTest], call: &Call) -> Result<Vec<Condition>, u8> {
         });
     }
     let is_and = conditions.len() > 1 && seen.values().all(|&times| times == 1);
-    Ok(if is_and { vec![Condition::All(conditions)] } else { conditions })
+    if is_and { vec![Condition::All(conditions)] } else { conditions }
 }

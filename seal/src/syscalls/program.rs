@@ -39,8 +39,9 @@ pub fn compile(arch: Arch, policies: &[Policy]) -> Result<Program, Error> {
     let (mut decisions, default) = Decisions::new(policies)?;
     let default = decisions.action(default)?;
     let ranges = ranges(&decisions, default);
-    let mut code = Code { decisions: &decisions, backwards: Vec::new(), known: HashMap::new() };
-    let foreign = code.ret(Action::KillProcess)?;
+    let mut code =
+        Code { decisions: &decisions, backwards: Vec::new(), known: HashMap::new(), returns: HashMap::new() };
+    let foreign = code.ret(Action::KillProcess.code())?;
     let mut numbers = code.search(&ranges)?;
     if arch == Arch::X86_64 {
         // -1 is no system call of x32, but what a tracer leaves of one it took away.
@@ -83,6 +84,8 @@ struct Code<'a> {
     decisions: &'a Decisions,
     backwards: Program,
     known: HashMap<Id, Place>,
+    /// The last place that returns this code.
+    returns: HashMap<u32, Place>,
 }
 
 /// One half of a value.
@@ -104,8 +107,10 @@ impl Code<'_> {
         Ok(self.backwards.len() - 1)
     }
 
-    fn ret(&mut self, action: Action) -> Result<Place, Error> {
-        self.emit(BPF_RET | BPF_K, 0, 0, action.code())
+    fn ret(&mut self, code: u32) -> Result<Place, Error> {
+        let place = self.emit(BPF_RET | BPF_K, 0, 0, code)?;
+        self.returns.insert(code, place);
+        Ok(place)
     }
 
     /// How many instructions a jump from here to `place` leaves out.
@@ -120,7 +125,8 @@ impl Code<'_> {
         }
         let there = self.backwards[place];
         if u32::from(there.code) & 7 == BPF_RET {
-            return self.emit(there.code.into(), 0, 0, there.k);
+            let near = self.returns.get(&there.k).copied().filter(|&near| self.distance(near) <= far);
+            return near.map_or_else(|| self.ret(there.k), Ok);
         }
         self.emit(BPF_JMP | BPF_JA, 0, 0, self.distance(place) as u32)
     }
@@ -152,20 +158,34 @@ impl Code<'_> {
         self.branch(BPF_JGE | BPF_K, high[0].0, yes, no)
     }
 
+    /// What is left of a chain of conditions is made first, without a recursion
+    /// as deep as it is long.
     fn decision(&mut self, id: Id) -> Result<Place, Error> {
-        if let Some(place) = self.known.get(&id) {
-            return Ok(*place);
-        }
-        let place = match self.decisions.node(id) {
-            Node::Do(action) => self.ret(*action)?,
-            Node::If(condition, then, otherwise) => {
-                let no = self.decision(*otherwise)?;
-                let yes = self.decision(*then)?;
-                self.condition(condition, yes, no)?
+        let mut chain = Vec::new();
+        let mut end = id;
+        let decisions = self.decisions;
+        let mut no = loop {
+            if let Some(place) = self.known.get(&end) {
+                break *place;
+            }
+            match decisions.node(end) {
+                Node::Do(action) => {
+                    let place = self.ret(action.code())?;
+                    self.known.insert(end, place);
+                    break place;
+                }
+                Node::If(condition, then, otherwise) => {
+                    chain.push((end, decisions.condition(*condition), *then));
+                    end = *otherwise;
+                }
             }
         };
-        self.known.insert(id, place);
-        Ok(place)
+        for (id, condition, then) in chain.into_iter().rev() {
+            let yes = self.decision(then)?;
+            no = self.condition(condition, yes, no)?;
+            self.known.insert(id, no);
+        }
+        Ok(no)
     }
 
     fn condition(&mut self, condition: &Condition, yes: Place, no: Place) -> Result<Place, Error> {
@@ -265,8 +285,8 @@ impl Word {
             Self::Both(_, one, other) => match (&**one, &**other) {
                 (word, Self::Number(_)) | (Self::Number(_), word) => word.needs(),
                 (one, other) => {
-                    let (more, less) = (one.needs().max(other.needs()), one.needs().min(other.needs()));
-                    more.max(less + 1)
+                    let (one, other) = (one.needs(), other.needs());
+                    one.max(other).max(one.min(other) + 1)
                 }
             },
         }

@@ -8,7 +8,7 @@ use crate::syscalls::policy::{Condition, Test, Value};
 use crate::syscalls::table::{Arg, Call};
 
 /// How deep expressions may be nested, and how many operators one may have.
-const MAX_DEPTH: usize = 128;
+const MAX_DEPTH: usize = 64;
 const MAX_OPERATORS: usize = 4096;
 
 /// What `(` opens shows only at what follows.

@@ -96,7 +96,7 @@ impl Lexer {
             let text = String::from_utf8_lossy(word);
             return match first {
                 b'0'..=b'9' | b'-' => Ok((Token::Number(number(&text).map_err(|why| place.error(why))?), place)),
-                b'A'..=b'Z' | b'a'..=b'z' => Ok((Token::Name(text.into_owned()), place)),
+                b'A'..=b'Z' | b'a'..=b'z' | b'_' => Ok((Token::Name(text.into_owned()), place)),
                 _ => {
                     let shown = String::from_utf8_lossy(rest).chars().next().unwrap_or(' ').escape_debug().to_string();
                     Err(place.error(format!("unexpected character '{shown}'")))

@@ -16,8 +16,9 @@
 //! - An argument of 4 bytes is its low half, as the kernel takes it. Where all
 //!   that is compared is that narrow a negative number is one of 32 bits:
 //!   `dfd == -100` is AT_FDCWD.
-//! - A renamed argument (`read(a, b)`) keeps its width; one of `SYSCALL[N]` has 8
-//!   bytes.
+//! - A renamed argument (`read(a, b)`) keeps its width; one of a system call that
+//!   is not known has 8 bytes.
+//! - A name may begin with an underscore, as `_sysctl` does.
 //! - Two rules of a policy at the top may stand with or without a comma.
 
 mod condition;

@@ -1,32 +1,25 @@
 //! The grammar of Kafel, by recursive descent.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::lexer::{Lexer, Place, Token};
 use crate::Error;
 use crate::nearest::nearest;
-use crate::syscalls::policy::{Action, Policy, Rule};
+use crate::syscalls::policy::{Action, MAX_RULES, Policy, Rule};
 use crate::syscalls::program::X32;
 use crate::syscalls::source::Source;
 use crate::syscalls::table::{Arch, Call};
 
-/// Those that begin a statement or an action, which no name may be.
-const KEYWORDS: [&str; 14] = [
-    "ALLOW",
-    "LOG",
-    "KILL",
-    "KILL_THREAD",
-    "DENY",
-    "KILL_PROCESS",
-    "USER_NOTIF",
-    "ERRNO",
-    "TRAP",
-    "TRACE",
-    "POLICY",
-    "USE",
-    "DEFAULT",
-    "SYSCALL",
-];
+/// What a statement begins with, beside an action.
+const STATEMENTS: [&str; 4] = ["POLICY", "USE", "DEFAULT", "SYSCALL"];
+
+const ACTIONS: [&str; 10] =
+    ["ALLOW", "LOG", "KILL", "KILL_THREAD", "DENY", "KILL_PROCESS", "USER_NOTIF", "ERRNO", "TRAP", "TRACE"];
+
+fn is_keyword(name: &str) -> bool {
+    STATEMENTS.contains(&name) || ACTIONS.contains(&name)
+}
 
 /// What `ON` may name: those that filters are made for, and those that Kafel knows besides.
 const ARCHITECTURES: [(&str, Option<Arch>); 15] = [
@@ -46,9 +39,6 @@ const ARCHITECTURES: [(&str, Option<Arch>); 15] = [
     ("s390x", None),
     ("ppc64le", None),
 ];
-
-/// A policy may use others, which use others: more rules than this are no policy.
-const MAX_RULES: usize = 1 << 16;
 
 pub(super) struct Parser {
     lexer: Lexer,
@@ -166,7 +156,10 @@ impl Parser {
             "TRAP" => Action::Trap,
             "TRACE" => Action::Trace,
             _ => {
-                let near = nearest(name, KEYWORDS.into_iter());
+                if is_keyword(name) {
+                    return Err(place.error(format!("expected an action, not {token}")));
+                }
+                let near = nearest(name, ACTIONS.into_iter().chain(STATEMENTS));
                 return Err(place.error(format!("unknown action \"{name}\"{}", meant(near))));
             }
         };
@@ -200,7 +193,7 @@ impl Parser {
                 self.sign("]")?;
                 Some(number)
             }
-            Token::Name(name) if KEYWORDS.contains(&name.as_str()) => {
+            Token::Name(name) if is_keyword(name) => {
                 return Err(place.error(format!("expected a system call, not {token}")));
             }
             Token::Name(name) => self.constants.get(name).copied(),
@@ -220,7 +213,7 @@ impl Parser {
         };
         let mut condition = None;
         if self.take_sign("{")? && !self.take_sign("}")? {
-            condition = Some(self.condition(&subject)?);
+            condition = Some(Rc::new(self.condition(&subject)?));
             self.sign("}")?;
         }
         if let Some(number) = subject.number {
@@ -345,7 +338,7 @@ impl Parser {
 
     fn name(&mut self, what: &str) -> Result<(String, Place), Error> {
         match &self.token {
-            Token::Name(name) if !KEYWORDS.contains(&name.as_str()) => {
+            Token::Name(name) if !is_keyword(name) => {
                 let name = name.clone();
                 let (_, place) = self.advance()?;
                 Ok((name, place))

@@ -3,10 +3,10 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::{Context, Error};
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, pidfd_send_signal, wait};
-use seal::{Context, Error};
 
 /// The host's /proc, to find children by: the container's may lie or be none.
 pub struct HostProc(OwnedFd);
