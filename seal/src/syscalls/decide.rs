@@ -35,8 +35,8 @@ pub struct Decisions {
     ids: HashMap<Node, Id>,
     conditions: Vec<Rc<Condition>>,
     condition_ids: HashMap<Rc<Condition>, ConditionId>,
-    /// Most calls are decided by their number alone, in one of a few ways.
-    actions: Vec<(Action, Id)>,
+    /// Rules with the same action stand together.
+    last_action: Option<(Action, Id)>,
     /// By number.
     pub calls: BTreeMap<u32, Id>,
 }
@@ -77,12 +77,14 @@ impl Decisions {
 
     /// The id of a decision that does not ask.
     pub fn action(&mut self, action: Action) -> Result<Id, Error> {
-        if let Some((_, id)) = self.actions.iter().find(|(known, _)| *known == action) {
-            return Ok(*id);
+        match self.last_action {
+            Some((last, id)) if last == action => Ok(id),
+            _ => {
+                let id = self.id(Node::Do(action))?;
+                self.last_action = Some((action, id));
+                Ok(id)
+            }
         }
-        let id = self.add(Node::Do(action))?;
-        self.actions.push((action, id));
-        Ok(id)
     }
 
     /// The condition that an id means.
@@ -104,21 +106,19 @@ impl Decisions {
         if then == otherwise {
             return Ok(then);
         }
-        let node = Node::If(condition, then, otherwise);
+        self.id(Node::If(condition, then, otherwise))
+    }
+
+    fn id(&mut self, node: Node) -> Result<Id, Error> {
         if let Some(id) = self.ids.get(&node) {
             return Ok(*id);
         }
-        let id = self.add(node)?;
-        self.ids.insert(node, id);
-        Ok(id)
-    }
-
-    fn add(&mut self, node: Node) -> Result<Id, Error> {
         if self.nodes.len() == MAX_NODES {
             return Err(too_large());
         }
         let id = Id(self.nodes.len() as u32);
         self.nodes.push(node);
+        self.ids.insert(node, id);
         Ok(id)
     }
 
@@ -131,16 +131,10 @@ impl Decisions {
                 None => then,
                 Some(condition) => {
                     // Policies that use others repeat what they have.
-                    let condition = match shared.get(&Rc::as_ptr(condition)) {
-                        Some(id) => *id,
-                        None => self.condition_id(condition),
-                    };
-                    shared.insert(Rc::as_ptr(rule.condition.as_ref().expect("it has one")), condition);
-                    let otherwise = match calls.get(&rule.number) {
-                        Some(otherwise) => *otherwise,
-                        None => self.action(policy.default)?,
-                    };
-                    self.choice(condition, then, otherwise)?
+                    let id = *shared.entry(Rc::as_ptr(condition)).or_insert_with(|| self.condition_id(condition));
+                    let otherwise = calls.get(&rule.number).copied();
+                    let otherwise = otherwise.map_or_else(|| self.action(policy.default), Ok)?;
+                    self.choice(id, then, otherwise)?
                 }
             };
             calls.insert(rule.number, decision);
