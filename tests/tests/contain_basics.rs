@@ -256,7 +256,7 @@ fn only_the_fds_that_are_asked_for() {
         assert_eq!(ran.out(), "0\n1\n2");
         for option in ["--pass-fd", "--status-fd"] {
             let ran = who.contain(&root, &[option, "77"], "true").ran();
-            assert_eq!(ran.fails(125), format!("contain: {option} 77: No such file or directory\n"));
+            assert_eq!(ran.fails(125), format!("contain: {option} 77: no such fd is open\n"));
         }
     });
 }

@@ -124,7 +124,7 @@ fn files_that_it_does_not_add_to() {
         let said = "seal: cannot write the policy \"no/such/policy\": No such file or directory\n";
         assert_eq!((ran.fails(125), &*ran.text()), (said, ""));
         let ran = attempts.seal(&["--learn", "new", "--deny-syscalls", "getppid"], &["getppid"]).ran();
-        assert!(ran.fails(125).starts_with("seal: --learn and a filter of system calls exclude each other\n"));
+        assert!(ran.fails(125).starts_with("seal: --learn and another policy of system calls exclude each other\n"));
         assert!(!attempts.dir().join("new").exists());
     });
 }
