@@ -48,8 +48,6 @@ impl Options {
 const ABOUT: &str = "Run a command in a container: ROOT becomes / of namespaces of its own";
 const USAGE: &str = "[OPTION]... ROOT [OPTION]... [--] [CMD [ARG]...]";
 
-const SEALING: &str = "What CMD may do, last of all before it starts; seal --help says more:";
-
 const OPTIONS: &[Opt] = &[
     Opt::new('e', "ephemeral", No, "Changes below ROOT vanish; with / as ROOT, this machine unharmed"),
     Opt::new(' ', "ro", No, "ROOT is read-only"),
@@ -85,7 +83,7 @@ pub fn parse() -> Result<Options, Error> {
         about: ABOUT,
         usage: USAGE,
         options: &[OPTIONS, cli::ABOUT_ITSELF],
-        group: Some((SEALING, seal::OPTIONS)),
+        group: Some(seal::GROUP),
     };
     let tables = &[OPTIONS, cli::ABOUT_ITSELF, seal::OPTIONS];
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
@@ -105,7 +103,7 @@ pub fn parse() -> Result<Options, Error> {
     if options.command.is_empty() {
         options.command.push("/bin/sh".into());
     }
-    options.pass_fds.extend(options.sealing.fds().iter().filter(|&&fd| fd > 2));
+    options.pass_fds.extend(options.sealing.passed_fds());
     let sets_home = |pair: &OsString| pair == "HOME" || pair.as_bytes().starts_with(b"HOME=");
     if !options.keep_env && !options.env.iter().any(sets_home) {
         options.sealing.set_home();

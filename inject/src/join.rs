@@ -16,7 +16,7 @@ use pseudo::{Caller, IdMap};
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::process::{PidfdGetfdFlags, chdir, chroot, fchdir, pidfd_getfd};
 use seal::exec::Environment;
-use seal::{Context, Error};
+use seal::{Context, Error, caps};
 
 use crate::options::{Dir, Options, Source};
 use crate::target::{Named, not_yours};
@@ -59,7 +59,9 @@ pub fn run(options: &mut Options, called: &Called) -> Result<u8, Error> {
     if is_seen && (seen_by_file || exposes_own_program(flags, target)?) {
         seal::own::ensure_sealed()?;
     }
-    if let Some(status) = options.sealing.prepare(called.name, seal::caps::ALL, true)? {
+    // Of a user namespace that is entered, CMD has all.
+    let capabilities = if enters_user { caps::ALL } else { caps::permitted()? };
+    if let Some(status) = options.sealing.prepare(called.name, capabilities, true)? {
         return Ok(status);
     }
     let options = &*options;

@@ -18,7 +18,6 @@ const ABOUT: &str = "Run a command in the container that PID supervises, or in n
      with any of -a -m -u -i -n -p -U -C -T -N -r in exactly those";
 const THEIR_ABOUT: &str = "Run a command in namespaces of another process, or of files";
 const USAGE: &str = "[OPTION]... PID[:INODE] [OPTION]... [--] [CMD [ARG]...]\n--list [--json]";
-const SEALING: &str = "What CMD may do, last of all before it starts; seal --help says more:";
 const THEIR_USAGE: &str = "[OPTION]... [--] [CMD [ARG]...]";
 
 /// Those of nsenter(1), in the order in which it has them.
@@ -69,15 +68,15 @@ const OPTIONS: &[Opt] = &[
 
 /// Those that nsenter(1) has not.
 const OWN: &[Opt] = &[
-    Opt::new(' ', "carry", No, "CMD is a static program of the host, run where no file of it exists"),
-    Opt::new(' ', "cwd", Required("DIR"), "Working directory in the container [default: /]"),
-    Opt::new(' ', "no-cgroup", No, "Stay in the caller's cgroups, outside of the container's limits"),
-    Opt::new(' ', "console", No, "Give CMD a terminal of its own even in a pipeline"),
-    Opt::new(' ', "no-console", No, "Pass stdin, stdout and stderr through untouched"),
-    Opt::new(' ', "pass-fd", Required("FD"), "Leave this fd open for CMD"),
-    Opt::new(' ', "list", No, "Show the containers that run"),
-    Opt::new(' ', "json", No, "With --list, as JSON"),
-    Opt::new(' ', "man", No, "Show the man page, for man -l -"),
+    Opt::newer(' ', "carry", No, "CMD is a static program of the host, run where no file of it exists"),
+    Opt::newer(' ', "cwd", Required("DIR"), "Working directory in the container [default: /]"),
+    Opt::newer(' ', "no-cgroup", No, "Stay in the caller's cgroups, outside of the container's limits"),
+    Opt::newer(' ', "console", No, "Give CMD a terminal of its own even in a pipeline"),
+    Opt::newer(' ', "no-console", No, "Pass stdin, stdout and stderr through untouched"),
+    Opt::newer(' ', "pass-fd", Required("FD"), "Leave this fd open for CMD"),
+    Opt::newer(' ', "list", No, "Show the containers that run"),
+    Opt::newer(' ', "json", No, "With --list, as JSON"),
+    Opt::newer(' ', "man", No, "Show the man page, for man -l -"),
 ];
 
 /// What was asked for.
@@ -142,7 +141,7 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
         true => (&[OPTIONS], THEIR_ABOUT, THEIR_USAGE),
         false => (&[OPTIONS, OWN], ABOUT, USAGE),
     };
-    let group = (!called.theirs).then_some((SEALING, seal::OPTIONS));
+    let group = (!called.theirs).then_some(seal::GROUP);
     let page = Page { tool: called.name, about, usage, options: tables, group };
     let tables: Vec<&[Opt]> = tables.iter().copied().chain(group.map(|(_, options)| options)).collect();
     let mut parser = Parser::new(&tables, std::env::args_os().skip(1).collect());
@@ -166,7 +165,7 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
     options.command = parser.rest();
     options.check(called.theirs)?;
     if !options.names_namespaces() {
-        options.pass_fds.extend(options.sealing.fds().iter().filter(|&&fd| fd > 2));
+        options.pass_fds.extend(options.sealing.passed_fds());
     }
     Ok(options)
 }
@@ -210,7 +209,10 @@ impl Options {
                 self.ties.kill_child = Some(signal.ok_or_else(|| invalid("is no name of a signal"))?);
             }
             "forward-signals" => self.ties.forward = true,
-            "carry" => self.carry = true,
+            "carry" => {
+                self.carry = true;
+                self.sealing.set_in_memory();
+            }
             "cwd" if !PathBuf::from(&value).is_absolute() => return Err(invalid("is not absolute")),
             "cwd" => self.cwd = Some(value.into()),
             "no-cgroup" => self.no_cgroup = true,

@@ -176,25 +176,18 @@ pub(crate) fn is_readable(fd: impl AsFd) -> bool {
 /// Ends this process with `signal` when its parent ends. The kernel forgets it
 /// at every change of credentials and at the exec of a set-uid program.
 pub fn die_with_parent(signal: i32) {
-    sys::set_pdeathsig(signal);
+    // It takes any signal there is.
+    let _ = seal::set_parent_death_signal(signal);
 }
 
 /// Closes every fd but the standard ones, those to be passed on to the command
 /// and those that we `need` until the exec (CVE-2024-21626). Whoever owns one of
 /// the others must not use it any more.
 pub fn close_other_fds(need: &[BorrowedFd], pass: &[i32]) -> Result<(), Error> {
-    let mut keep: Vec<u32> = pass.iter().map(|&fd| fd as u32).collect();
-    keep.extend(need.iter().map(|fd| fd.as_raw_fd() as u32));
-    keep.sort_unstable();
-    let cannot = || "cannot close the caller's fds";
-    let mut first = 3;
-    for fd in keep {
-        if fd >= first {
-            sys::close_range(first, fd - 1).tried(cannot)?;
-            first = fd + 1;
-        }
+    let keep = need.iter().map(AsRawFd::as_raw_fd).chain(pass.iter().copied());
+    for (first, last) in seal::fds_but(keep, 3) {
+        sys::close_range(first, last).tried(|| "cannot close the caller's fds")?;
     }
-    sys::close_range(first, u32::MAX).tried(cannot)?;
     for &fd in pass {
         sys::keep_over_exec(fd).tried(|| format!("cannot pass fd {fd}"))?;
     }

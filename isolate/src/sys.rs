@@ -130,13 +130,6 @@ pub fn discard(signal: libc::c_int) {
     unsafe { libc::signal(signal, libc::signal(signal, libc::SIG_IGN)) };
 }
 
-/// prctl(PR_SET_PDEATHSIG): this signal, which may be a realtime one, when the
-/// parent ends.
-pub fn set_pdeathsig(signal: libc::c_int) {
-    // SAFETY: takes an int. It fails only for a number that is no signal.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
-}
-
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
 const NS_GET_ID: libc::Ioctl = 0x8008_b70d_u32 as libc::Ioctl;
 const SIOCGSKNS: libc::Ioctl = 0x894c;

@@ -5,11 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
 };
 
-use crate::{Error, sys};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+
+use crate::{Context, Error, cli, sys};
 
 /// What `--files`, `--ports` and `--scope` ask for.
 #[derive(Default)]
@@ -28,7 +30,7 @@ const SCOPE: i32 = 6;
 const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 
 impl Access {
-    /// Adds `ro:PATH`, `rw:PATH` or `rx:PATH`, or with `none` nothing.
+    /// Adds `ro:PATH`, `rw:PATH`, `rx:PATH` or `rwx:PATH`, or with `none` nothing.
     pub fn add_files(&mut self, text: &OsStr) -> Result<(), Error> {
         let files = self.files.get_or_insert_default();
         let bytes = text.as_bytes();
@@ -36,16 +38,19 @@ impl Access {
             Some(b"ro:") => READ,
             Some(b"rx:") => READ | AccessFs::Execute,
             Some(b"rw:") => AccessFs::from_all(ABI::V5) & !AccessFs::Execute,
+            Some(b"rwx") if bytes.get(3) == Some(&b':') => AccessFs::from_all(ABI::V5),
             _ if bytes == b"none" => return Ok(()),
             _ => {
-                return Err(Error::new(format!("--files {text:?}"))
-                    .hint("it is ro:PATH to read, rw:PATH to write too, rx:PATH to read and execute, or none"));
+                return Err(Error::new(format!("--files {text:?}")).hint(
+                    "it is ro:PATH to read, rw:PATH to write too, rx:PATH to read and execute, rwx:PATH, or none",
+                ));
             }
         };
-        if bytes.len() == 3 {
+        let path = bytes.splitn(2, |&byte| byte == b':').nth(1).unwrap_or_default();
+        if path.is_empty() {
             return Err(Error::new(format!("--files {text:?} has no path")));
         }
-        files.push((rights, OsString::from(OsStr::from_bytes(&bytes[3..])).into()));
+        files.push((rights, OsString::from(OsStr::from_bytes(path)).into()));
         Ok(())
     }
 
@@ -59,7 +64,7 @@ impl Access {
                 "connect" => AccessNet::ConnectTcp,
                 _ => return Err(Error::new(format!("--ports {word:?}")).hint("it is bind:N or connect:N, or none")),
             };
-            let number = port.parse().ok().filter(|_| port.starts_with(|c: char| c.is_ascii_digit()));
+            let number = cli::number(port, 10).and_then(|port| u16::try_from(port).ok());
             let port = number.ok_or_else(|| Error::new(format!("--ports {word:?}: {port:?} is no port")))?;
             ports.push((right, port));
         }
@@ -82,6 +87,11 @@ impl Access {
         Ok(())
     }
 
+    /// Whether files were asked for.
+    pub fn limits_files(&self) -> bool {
+        self.files.is_some()
+    }
+
     /// Whether ports were asked for, which a filter of system calls has to help with.
     pub fn limits_ports(&self) -> bool {
         self.ports.is_some()
@@ -97,14 +107,8 @@ impl Access {
         if self.is_empty() {
             return Ok(0);
         }
-        let has = match sys::landlock_version() {
-            Ok(version) => version,
-            Err(errno) => {
-                return Err(Error::new("cannot use Landlock").because(errno).hint(
-                    "a kernel before 5.13, or one started without it: lsm= on its command line has to list landlock",
-                ));
-            }
-        };
+        // None where it is not built in or not started.
+        let has = sys::landlock_version().unwrap_or(0);
         let needed = [
             ("--files", self.files.is_some(), FILES),
             ("--ports", self.ports.is_some(), PORTS),
@@ -112,7 +116,10 @@ impl Access {
         ];
         match needed.into_iter().find(|(_, asked, needs)| *asked && has < *needs) {
             Some((option, _, needs)) => {
-                Err(Error::new(format!("{option} needs version {needs} of Landlock, this kernel has version {has}")))
+                let hint = "a kernel before 5.13, or lsm= on its command line does not list landlock";
+                let version = if has == 0 { "none".to_owned() } else { format!("version {has}") };
+                Err(Error::new(format!("{option} needs version {needs} of Landlock, this kernel has {version}"))
+                    .maybe_hint((has == 0).then_some(hint)))
             }
             None => Ok(has),
         }
@@ -140,10 +147,10 @@ impl Access {
         }
         let mut ruleset = ruleset.create().map_err(cannot)?;
         for (rights, path) in self.files.iter().flatten() {
-            let refused = |error: std::io::Error| Error::new(format!("--files {path:?}")).because(error);
-            let is_dir = std::fs::metadata(path).map_err(refused)?.is_dir();
-            let rights = *rights & files & if is_dir { files } else { AccessFs::from_file(ABI::V5) };
-            let file = PathFd::new(path).map_err(|error| Error::new(format!("cannot set up Landlock: {error}")))?;
+            let tried = || format!("--files {path:?}");
+            let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(tried)?;
+            let is_dir = FileType::from_raw_mode(fstat(&file).tried(tried)?.st_mode).is_dir();
+            let rights = *rights & if is_dir { files } else { files & AccessFs::from_file(ABI::V5) };
             ruleset = ruleset.add_rule(PathBeneath::new(file, rights)).map_err(cannot)?;
         }
         for (right, port) in self.ports.iter().flatten() {

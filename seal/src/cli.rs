@@ -42,7 +42,14 @@ pub fn about_itself(option: &Opt, page: &Page) {
 /// Writes what was asked for.
 pub fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).tried(|| "cannot write to stdout")
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A pager that has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            sys::die_by(libc::SIGPIPE);
+            Ok(())
+        }
+        written => written.tried(|| "cannot write to stdout"),
+    }
 }
 
 /// `words`, or else `$SHELL`, or else /bin/sh.
@@ -53,10 +60,15 @@ pub fn or_shell(words: Vec<OsString>) -> Vec<OsString> {
     vec![std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into())]
 }
 
+/// A number in digits alone, without the sign that Rust's own parsers take.
+pub fn number(text: &str, radix: u32) -> Option<u32> {
+    u32::from_str_radix(text, radix).ok().filter(|_| text.starts_with(|c: char| c.is_digit(radix)))
+}
+
 /// The fd that `--option` names, which must be the caller's: to be called
 /// before any is opened that could be taken for one.
 pub fn open_fd(value: &OsStr, option: &str) -> Result<i32, Error> {
-    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|&fd: &i32| fd >= 0);
+    let number = value.to_str().and_then(|text| number(text, 10)).and_then(|fd| i32::try_from(fd).ok());
     let fd = number.ok_or_else(|| Error::new(format!("--{option} {value:?} is no fd")))?;
     if !sys::is_the_callers(fd) {
         return Err(Error::new(format!("--{option} {fd}: no such fd is open")));

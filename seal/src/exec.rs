@@ -142,7 +142,7 @@ impl<'a> Image<'a> {
     /// Becomes it, with SIGPIPE and SIGCHLD as this process inherited them.
     pub fn exec(&self) -> Error {
         sys::restore_dispositions();
-        self.refused(self.execute())
+        self.refused(self.execute(), true)
     }
 
     /// The system call alone; a second one for what needs a shell.
@@ -156,9 +156,10 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Why it was not executed: status 127 or 126.
-    pub fn refused(&self, errno: Errno) -> Error {
-        let Program::Memory { is_script, .. } = self.program else { return refused(&self.path, errno) };
+    /// Why it was not executed: status 127 or 126. Whether the file may be looked
+    /// at for the cause; it was there.
+    pub fn refused(&self, errno: Errno, looks: bool) -> Error {
+        let Program::Memory { is_script, .. } = self.program else { return refused(&self.path, errno, looks) };
         let error = Error::new(format!("cannot execute the sealed copy of {:?}", self.path)).because(errno).status(126);
         match errno {
             Errno::ENOENT if is_script => {
@@ -181,7 +182,7 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
         return Err(missing());
     }
     if name.as_bytes().contains(&b'/') {
-        return check(Path::new(name)).map(|()| name.into()).map_err(|errno| refused(Path::new(name), errno));
+        return check(Path::new(name)).map(|()| name.into()).map_err(|errno| refused(Path::new(name), errno, true));
     }
     let mut found = None;
     for dir in path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes().split(|&byte| byte == b':') {
@@ -190,7 +191,7 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
             Ok(()) => return Ok(file),
             // A directory that may not be searched hides no command of ours.
             Err(_) if rustix::fs::stat(&file).is_err() => {}
-            Err(errno) => found = found.or(Some(refused(&file, errno))),
+            Err(errno) => found = found.or(Some(refused(&file, errno, true))),
         }
     }
     Err(found.unwrap_or_else(missing))
@@ -209,11 +210,11 @@ fn errno(errno: rustix::io::Errno) -> Errno {
 }
 
 /// Why the kernel would not execute a file, with the causes its errno hides.
-fn refused(path: &Path, errno: Errno) -> Error {
-    let exists = path.exists();
+fn refused(path: &Path, errno: Errno, looks: bool) -> Error {
+    let exists = !looks || path.exists();
     let hint = match errno {
         Errno::ENOENT if exists => Some("the interpreter or dynamic loader that it names is missing".to_owned()),
-        Errno::EACCES if exists && on_noexec_mount(path) => {
+        Errno::EACCES if looks && exists && on_noexec_mount(path) => {
             Some(format!("the file system of {path:?} is mounted noexec"))
         }
         _ => None,

@@ -46,12 +46,12 @@ pub struct Opt {
 }
 
 impl Opt {
-    /// An option that util-linux 2.38 has.
+    /// An option; of a tool with an util-linux name, one that util-linux 2.38 has.
     pub const fn new(short: char, long: &'static str, argument: Argument, help: &'static str) -> Self {
         Self { short, long, argument, help, docs: "", newer: false }
     }
 
-    /// One that it has not.
+    /// One that it has not, of such a tool.
     pub const fn newer(short: char, long: &'static str, argument: Argument, help: &'static str) -> Self {
         Self { newer: true, ..Self::new(short, long, argument, help) }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use crate::{Context, Error, passwd};
+use crate::{Context, Error, cli, passwd};
 
 /// What `--as` asks for: `NAME|UID[:GROUP|GID]`.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Wanted {
     pub fn find(&self) -> Result<Identity, Error> {
         let bad = |why: String| Error::new(format!("--as {:?}: {why}", self.text));
         let (passwd, group) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
-        let number = |text: &str| text.parse().ok().filter(|&id: &u32| id != u32::MAX);
+        let number = |text: &str| cli::number(text, 10).filter(|&id| id != u32::MAX);
         let entry = match (passwd::by_name(passwd, &self.user), number(&self.user)) {
             (Some(entry), _) => Some(entry),
             (None, Some(uid)) => passwd::by_uid(passwd, uid),
@@ -82,7 +82,7 @@ impl Identity {
             let hint = match errno {
                 Errno::EINVAL => Some(format!("this user namespace does not map all of the groups {unmapped}")),
                 Errno::EPERM => Some(
-                    "that takes CAP_SETGID, and a user namespace whose groups a privileged helper mapped (newgidmap)"
+                    "that is for root, or in a user namespace for its root where newgidmap has mapped the groups"
                         .into(),
                 ),
                 _ => None,

@@ -49,13 +49,13 @@ const SIGNALS: [Signal; 7] = [
 ];
 
 /// In the child: the way to the one who learns.
-pub struct Learner {
+pub struct Target {
     socket: OwnedFd,
     cookie: u64,
 }
 
 /// A child, and the signals that are for it.
-struct Ward {
+struct Child {
     pid: Pid,
     signals: SignalFd,
     status: Option<u8>,
@@ -64,9 +64,9 @@ struct Ward {
 /// Between the process that was started and the tool: asked by the filter, and
 /// parent in the end of all that the command starts. It outlives the first one
 /// to kill these, should that be killed.
-struct Teacher {
+struct Supervisor {
     file: PathBuf,
-    ward: Ward,
+    child: Child,
     started: OwnedFd,
     proc: HostProc,
     counts: BTreeMap<u32, u64>,
@@ -74,7 +74,7 @@ struct Teacher {
 
 /// Forks twice. The last child goes on, the first process ends as that does,
 /// once the policy is written.
-pub fn start(tool: &str, file: &Path) -> Result<Learner, Error> {
+pub fn start(tool: &str, file: &Path) -> Result<Target, Error> {
     check(file)?;
     let cannot = || "cannot watch the command";
     let (ours, theirs) =
@@ -82,26 +82,26 @@ pub fn start(tool: &str, file: &Path) -> Result<Learner, Error> {
     let started = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).tried(cannot)?;
     let proc = HostProc::open()?;
     let before = SigSet::thread_get_mask().tried(cannot)?;
-    if let Some(mut teacher) = Ward::fork().tried(cannot)? {
+    if let Some(mut supervisor) = Child::fork().tried(cannot)? {
         drop((ours, theirs));
-        crate::cli::run(tool, || teacher.wait());
+        crate::cli::run(tool, || supervisor.wait());
     }
     nix::sys::prctl::set_child_subreaper(true).tried(cannot)?;
     let parent = rustix::process::getpid();
-    if let Some(ward) = Ward::fork().tried(cannot)? {
+    if let Some(child) = Child::fork().tried(cannot)? {
         drop(theirs);
-        let teacher = Teacher { file: file.to_owned(), ward, started, proc, counts: BTreeMap::new() };
-        crate::cli::run(tool, || teacher.run(&ours));
+        let supervisor = Supervisor { file: file.to_owned(), child, started, proc, counts: BTreeMap::new() };
+        crate::cli::run(tool, || supervisor.run(&ours));
     }
     sys::set_parent_death_signal(libc::SIGKILL).tried(cannot)?;
     if rustix::process::getppid() != Some(parent) {
         crate::exit(125);
     }
     before.thread_set_mask().tried(cannot)?;
-    Ok(Learner { socket: theirs, cookie: RandomState::new().build_hasher().finish() })
+    Ok(Target { socket: theirs, cookie: RandomState::new().build_hasher().finish() })
 }
 
-impl Ward {
+impl Child {
     /// `None` in the child, which has the signals blocked, too.
     fn fork() -> nix::Result<Option<Self>> {
         let mask = SigSet::from_iter(SIGNALS);
@@ -166,7 +166,7 @@ impl Ward {
     }
 }
 
-impl Learner {
+impl Target {
     /// What must stay open until the exec.
     pub fn fd(&self) -> impl AsFd + '_ {
         &self.socket
@@ -192,8 +192,10 @@ impl Learner {
             Error::new("cannot load a filter that reports").because(errno).maybe_hint(hint)
         })?;
         let Some(listener) = listener else { unreachable!("the flag asks for one") };
-        sys::send_fd_with_cookie(self.socket.as_fd(), listener.as_fd(), self.cookie)
-            .tried(|| "cannot pass the filter's listener on")
+        let sent = sys::send_fd_with_cookie(self.socket.as_fd(), listener.as_fd(), self.cookie);
+        // The exec closes it; close(2) here would be told of as the command's.
+        std::mem::forget(listener);
+        sent.tried(|| "cannot pass the filter's listener on")
     }
 
     /// The command was not executed: there is nothing to learn.
@@ -221,7 +223,7 @@ fn check(file: &Path) -> Result<(), Error> {
     }
 }
 
-impl Teacher {
+impl Supervisor {
     fn run(mut self, socket: &OwnedFd) -> Result<u8, Error> {
         let mut listener: Option<OwnedFd> = None;
         // Until the command is executed, or nothing is left that could do it.
@@ -229,7 +231,7 @@ impl Teacher {
         let mut failed = false;
         loop {
             // What is not there is a signal's place, which does no harm.
-            let none = self.ward.signals.as_fd();
+            let none = self.child.signals.as_fd();
             let places =
                 [Some(none), Some(self.started.as_fd()), socket.map(AsFd::as_fd), listener.as_ref().map(AsFd::as_fd)];
             let mut fds = places.map(|fd| PollFd::from_borrowed_fd(fd.unwrap_or(none), PollFlags::IN));
@@ -257,8 +259,8 @@ impl Teacher {
                     None => socket = None,
                 }
             }
-            let ends = !signals.is_empty() && self.ward.signalled()?;
-            if ends || self.ward.status.is_some() && listener.is_none() && socket.is_none() {
+            let ends = !signals.is_empty() && self.child.signalled()?;
+            if ends || self.child.status.is_some() && listener.is_none() && socket.is_none() {
                 break;
             }
         }
@@ -266,7 +268,7 @@ impl Teacher {
             self.write()?;
         }
         self.proc.kill_children();
-        Ok(self.ward.status.unwrap_or(125))
+        Ok(self.child.status.unwrap_or(125))
     }
 
     /// Answers one question.

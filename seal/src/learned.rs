@@ -18,10 +18,11 @@ const ARCH: Arch = Arch::NATIVE;
 const ALWAYS: [&str; 4] = ["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
 
 const HEAD: &str = "// Learned: the system calls that were used, and how often.\nALLOW {\n";
+const MORE: &str = "// Learned besides what follows.\nALLOW {\n";
 const TAIL: &str = "}\nDEFAULT ERRNO(38) // ENOSYS\n";
 
 /// The text of the policy in `file` with these counts added: if we wrote it, a
-/// new one; if somebody else did, theirs, with what it does not allow behind it.
+/// new one; if somebody else did, theirs, with what it does not allow before it.
 pub fn merged(path: &Path, file: &mut File, counts: &BTreeMap<u32, u64>) -> Result<String, Error> {
     let mut text = Vec::new();
     file.rewind().ok();
@@ -45,22 +46,18 @@ pub fn merged(path: &Path, file: &mut File, counts: &BTreeMap<u32, u64>) -> Resu
             Error::new(format!("--learn {path:?}: that is a profile in JSON")).hint("it adds to policies in Kafel")
         );
     }
-    let mut theirs = String::from_utf8(source.text.clone())
+    let theirs = String::from_utf8(source.text.clone())
         .map_err(|_| Error::new(format!("--learn {path:?}: the policy there is not UTF-8")))?;
     let policy = kafel::parse(source, ARCH)?;
     let (mut decisions, default) = decide::Decisions::new(&[policy])?;
     let allowed = decisions.action(Action::Allow)?;
     let default = decisions.action(default)?;
-    let is_new = |name: &String| {
-        let number = counts.keys().copied().find(|&number| self::name(number) == *name);
-        let decision = number.and_then(|number| decisions.calls.get(&number).copied()).unwrap_or(default);
-        decision != allowed
-    };
-    let added: BTreeMap<String, u64> = named.into_iter().filter(|(name, _)| is_new(name)).collect();
-    if !added.is_empty() {
-        let _ = write!(theirs, "\n// Learned besides.\nALLOW {{\n{}}}\n", list(added));
-    }
-    Ok(theirs)
+    let decided = |number: &u32| decisions.calls.get(number).copied().unwrap_or(default);
+    let added = counts.iter().filter(|(number, _)| decided(number) != allowed);
+    let added: BTreeMap<_, _> = added.map(|(&number, &count)| (name(number), count)).collect();
+    // Before theirs, since what matches first counts.
+    let before = if added.is_empty() { String::new() } else { format!("{MORE}{}}}\n\n", list(added)) };
+    Ok(before + &theirs)
 }
 
 fn with_always(mut counts: BTreeMap<String, u64>) -> BTreeMap<String, u64> {

@@ -33,6 +33,9 @@ mod sys;
 pub mod syscalls;
 
 pub use error::{Context, Error};
-pub use options::OPTIONS;
+pub use options::{GROUP, OPTIONS};
 pub use sealing::Sealing;
-pub use sys::{borrow, die_by, exit, forget_ignored_children, ignore_children, mount_setattr, start};
+pub use sys::{
+    borrow, die_by, exit, fds_but, forget_ignored_children, ignore_children, mount_setattr, set_parent_death_signal,
+    start,
+};

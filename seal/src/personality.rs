@@ -1,7 +1,7 @@
 //! Execution domains (personality(2)).
 
-use crate::Error;
 use crate::nearest::nearest;
+use crate::{Error, cli};
 
 /// sys/personality.h.
 const PERSONALITIES: [(&str, u32); 13] = [
@@ -31,8 +31,8 @@ fn flag(word: &str) -> Result<u32, Error> {
     let name = word.replace('_', "-").to_lowercase();
     let names = || PERSONALITIES.into_iter().map(|(known, _)| known);
     let number = match word.strip_prefix("0x") {
-        Some(digits) if !digits.starts_with('+') => u32::from_str_radix(digits, 16).ok(),
-        _ => word.parse().ok().filter(|_| !word.starts_with('+')),
+        Some(digits) => cli::number(digits, 16),
+        None => cli::number(word, 10),
     };
     let found = PERSONALITIES.into_iter().find(|(known, _)| *known == name).map(|(_, flag)| flag);
     found.or(number).ok_or_else(|| {

@@ -8,11 +8,12 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use rustix::fs::Mode;
 
 use crate::access::Access;
 use crate::exec::{self, Environment, Image};
-use crate::learn::{self, Learner};
+use crate::learn::{self, Target};
 use crate::memfd::{self, Sealed};
 use crate::syscalls::filters::{Compiled, Filters};
 use crate::syscalls::source::Source;
@@ -45,7 +46,7 @@ pub struct Sealing {
     explain: bool,
     emit: Option<PathBuf>,
     learn: Option<PathBuf>,
-    learner: Option<Learner>,
+    learner: Option<Target>,
     no_new_privs: bool,
     undumpable: bool,
     fds: Option<Vec<i32>>,
@@ -53,6 +54,7 @@ pub struct Sealing {
     umask: Option<Mode>,
     personality: Option<u32>,
     identity: Option<identity::Wanted>,
+    in_memory: bool,
     /// Whether HOME is to be that of `--as`.
     sets_home: bool,
 }
@@ -84,6 +86,7 @@ impl Sealing {
             "no-tty-input" => self.asked.push(Filter::NoTtyInput),
             "dumpable" if value == "no" => self.undumpable = true,
             "dumpable" => return Err(Error::new(format!("--dumpable {value:?}")).hint("there is only no")),
+            "fds" if value == "none" => self.fds = Some(Vec::new()),
             "fds" => {
                 let fds = text()?.split(',').map(|word| cli::open_fd(word.as_ref(), name));
                 self.fds = Some(fds.collect::<Result<_, _>>()?);
@@ -94,8 +97,7 @@ impl Sealing {
                 self.parent_death = Some(signal::by_name(signal).ok_or_else(invalid)?);
             }
             "umask" => {
-                let mode = u32::from_str_radix(text()?, 8).ok();
-                let mode = mode.filter(|&mode| mode <= 0o777 && !value.as_bytes().starts_with(b"+"));
+                let mode = cli::number(text()?, 8).filter(|&mode| mode <= 0o777);
                 let invalid = || Error::new(format!("--umask {value:?} is no octal number up to 777"));
                 self.umask = Some(Mode::from_raw_mode(mode.ok_or_else(invalid)?));
             }
@@ -106,20 +108,20 @@ impl Sealing {
         Ok(true)
     }
 
-    /// The fds that `--fds` names.
-    pub fn fds(&self) -> &[i32] {
-        self.fds.as_deref().unwrap_or_default()
+    /// The fds that `--fds` names beside the standard ones, for a tool that closes
+    /// all others itself.
+    pub fn passed_fds(&self) -> impl Iterator<Item = i32> + '_ {
+        self.fds.iter().flatten().copied().filter(|&fd| fd > 2)
     }
 
     /// What must stay open until [`Sealing::exec`].
     pub fn needed_fd(&self) -> Option<impl AsFd + '_> {
-        self.learner.as_ref().map(Learner::fd)
+        self.learner.as_ref().map(Target::fd)
     }
 
     /// Seals the binary if nothing else was asked for.
     pub fn or_binary(&mut self) {
-        let own = std::mem::take(self);
-        *self = if own.does_nothing() { Self { binary: true, ..own } } else { own };
+        self.binary |= self.does_nothing();
     }
 
     /// Gives CMD the home of `--as` as HOME.
@@ -127,9 +129,18 @@ impl Sealing {
         self.sets_home = true;
     }
 
+    /// CMD will be run from memory, by [`Sealing::exec_copy`].
+    pub fn set_in_memory(&mut self) {
+        self.in_memory = true;
+    }
+
+    /// The system call that starts CMD.
+    fn starts_by(&self) -> &'static str {
+        if self.binary || self.undumpable || self.in_memory { "execveat" } else { "execve" }
+    }
+
     fn does_nothing(&self) -> bool {
         !self.binary
-            && !self.undumpable
             && !self.seals()
             && self.fds.is_none()
             && self.parent_death.is_none()
@@ -145,6 +156,7 @@ impl Sealing {
             || self.identity.is_some()
             || !self.asked.is_empty()
             || !self.access.is_empty()
+            || self.undumpable
             || self.learn.is_some()
     }
 
@@ -154,26 +166,22 @@ impl Sealing {
     ///
     /// With `--learn` it forks, and returns in the child.
     pub fn prepare(&mut self, tool: &str, permitted: caps::Set, has_command: bool) -> Result<Option<u8>, Error> {
+        self.check_usage()?;
         self.access.check()?;
         self.asked.iter().try_for_each(|filter| filter.add_to(&mut self.filters))?;
         if self.access.limits_ports() {
             self.filters.refuse_other_ways_to_ports();
         }
-        let is_filtered = !self.filters.is_empty();
-        if !is_filtered && (self.explain || self.emit.is_some() || self.filters.log) {
-            return Err(Error::usage("--explain, --emit-bpf and --syscalls-log need a filter of system calls"));
+        if self.undumpable {
+            self.filters.refuse_to_become_dumpable();
         }
-        let has_policy = self.asked.iter().any(|filter| !matches!(filter, Filter::NoUserns | Filter::NoTtyInput));
-        if has_policy && self.learn.is_some() {
-            return Err(Error::usage("--learn and another policy of system calls exclude each other"));
-        }
-        if is_filtered {
+        if !self.filters.is_empty() {
             let capabilities = self.capabilities(permitted)?;
             if self.explain {
                 cli::print(&self.filters.explain(capabilities)?)?;
                 return Ok(Some(0));
             }
-            let compiled = self.filters.compile(capabilities, has_command)?;
+            let compiled = self.filters.compile(capabilities, has_command.then(|| self.starts_by()))?;
             if let Some(file) = &self.emit {
                 emit(file, &compiled.bytes()?)?;
                 if !has_command {
@@ -186,6 +194,22 @@ impl Sealing {
             self.learner = Some(learn::start(tool, file)?);
         }
         Ok(None)
+    }
+
+    fn check_usage(&self) -> Result<(), Error> {
+        let filtered = !self.asked.is_empty() || self.access.limits_ports();
+        let needs = [("explain", self.explain), ("emit-bpf", self.emit.is_some()), ("syscalls-log", self.filters.log)];
+        if let Some((option, _)) = needs.into_iter().find(|(_, given)| *given && !filtered) {
+            return Err(Error::usage(format!("--{option} needs a filter of system calls")));
+        }
+        let has_policy = self.asked.iter().any(|filter| !matches!(filter, Filter::NoUserns | Filter::NoTtyInput));
+        if has_policy && self.learn.is_some() {
+            return Err(Error::usage("--learn and another policy of system calls exclude each other"));
+        }
+        if self.parent_death.is_some() && self.learn.is_some() {
+            return Err(Error::usage("--learn is the parent itself that --parent-death would watch"));
+        }
+        Ok(())
     }
 
     fn capabilities(&self, permitted: caps::Set) -> Result<caps::Set, Error> {
@@ -235,7 +259,9 @@ impl Sealing {
         let capabilities = self.capabilities(permitted)?;
         // A profile may be another one for a command with other capabilities.
         let anew = match &self.compiled {
-            Some((expected, _)) if *expected != capabilities => Some(self.filters.compile(capabilities, true)?),
+            Some((expected, _)) if *expected != capabilities => {
+                Some(self.filters.compile(capabilities, Some(self.starts_by()))?)
+            }
             _ => None,
         };
         let filters = anew.as_ref().or(self.compiled.as_ref().map(|(_, compiled)| compiled));
@@ -271,7 +297,11 @@ impl Sealing {
         if let Some(learner) = &self.learner {
             learner.install()?;
         }
-        Err(image.refused(image.execute()))
+        let errno = image.execute();
+        let no_right = errno == Errno::EACCES && self.access.limits_files();
+        let hint = no_right.then_some("--files needs rx: for it, for its interpreter and for the loader that it names");
+        // To look for the cause may not be allowed any more.
+        Err(image.refused(errno, false).maybe_hint(hint))
     }
 
     fn change_rights(&self, capabilities: caps::Set, environment: &mut Environment) -> Result<(), Error> {
@@ -321,12 +351,14 @@ impl Sealing {
 impl Filter {
     fn add_to(&self, filters: &mut Filters) -> Result<(), Error> {
         match self {
+            Self::File(path) if path == Path::new("-") => filters.add(Source::read(Path::new("/dev/stdin"))?),
             Self::File(path) => filters.add(Source::read(path)?),
             Self::Text(text) => filters.add(Source::of_option("--syscalls-string", text.as_bytes().to_vec())),
             Self::Program(fd) => {
                 filters.add_program(sys::borrow(*fd))?;
                 // What it leads to was meant for us, not for the command.
-                sys::close_on_exec(*fd as u32, *fd as u32).tried(|| format!("cannot close fd {fd}"))
+                let flags = rustix::io::FdFlags::CLOEXEC;
+                rustix::io::fcntl_setfd(sys::borrow(*fd), flags).tried(|| format!("cannot close fd {fd}"))
             }
             Self::Allow(list) => filters.add_calls("allow-syscalls", list, true),
             Self::Deny(list) => filters.add_calls("deny-syscalls", list, false),
@@ -344,17 +376,14 @@ impl Filter {
 
 /// All fds but these are closed at the exec, and what a script needs after it.
 fn leave(fds: &[i32], needed: Option<i32>) -> Result<(), Error> {
-    let mut keep: Vec<u32> = fds.iter().copied().chain(needed).map(|fd| fd as u32).collect();
-    keep.sort_unstable();
-    let cannot = || "cannot close the other fds";
-    let mut first = 0;
-    for fd in keep {
-        if fd > first {
-            sys::close_on_exec(first, fd - 1).tried(cannot)?;
-        }
-        first = first.max(fd + 1);
+    let keep = fds.iter().copied().chain(needed);
+    for (first, last) in sys::fds_but(keep, 0) {
+        sys::close_on_exec(first, last).map_err(|errno| {
+            let hint = (errno == Errno::EINVAL).then_some("that takes Linux 5.11");
+            Error::new("cannot close the other fds").because(errno).maybe_hint(hint)
+        })?;
     }
-    sys::close_on_exec(first, u32::MAX).tried(cannot)
+    Ok(())
 }
 
 fn emit(file: &Path, bytes: &[u8]) -> Result<(), Error> {

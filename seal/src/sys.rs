@@ -1,5 +1,4 @@
-//! What neither std, nix nor rustix does: tell how signals were inherited, and
-//! mount_setattr(2).
+//! What neither std, nix nor rustix does, or rustix only for some signals.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -158,7 +157,8 @@ pub fn seccomp_set_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -
 pub fn seccomp_receive(listener: BorrowedFd) -> Result<(u64, u32), Errno> {
     // SAFETY: the structure is plain numbers, and must be zero.
     let mut told: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes one such structure.
+    // SAFETY: the request's number holds the size of the structure, and a kernel
+    // that would write more refuses it.
     Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut told) })?;
     Ok((told.id, told.data.nr as u32))
 }
@@ -220,6 +220,21 @@ pub fn set_personality(persona: u32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::personality(persona.into()) }).map(drop)
 }
 
+/// The ranges between fds that are to stay, from `first` on, for close_range(2).
+pub fn fds_but(keep: impl Iterator<Item = i32>, mut first: u32) -> Vec<(u32, u32)> {
+    let mut keep: Vec<u32> = keep.filter_map(|fd| u32::try_from(fd).ok()).collect();
+    keep.sort_unstable();
+    let mut ranges = Vec::new();
+    for fd in keep {
+        if fd > first {
+            ranges.push((first, fd - 1));
+        }
+        first = first.max(fd + 1);
+    }
+    ranges.push((first, u32::MAX));
+    ranges
+}
+
 /// close_range(2): these fds are closed at the exec.
 pub fn close_on_exec(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: nothing is closed before the exec, after which nobody is left to use it.
@@ -263,6 +278,7 @@ pub fn execveat(fd: BorrowedFd, argv: &Strings, environment: &Strings) -> Errno 
 
 /// Borrows the fd of this number, which is the caller's and stays open.
 pub fn borrow(fd: i32) -> BorrowedFd<'static> {
+    assert!(fd >= 0, "an option takes no other");
     // SAFETY: it was open when this program was started, which closes no fd that
     // an option names before it is used.
     unsafe { BorrowedFd::borrow_raw(fd) }

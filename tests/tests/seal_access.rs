@@ -93,6 +93,7 @@ fn each_right_is_what_it_says() {
             (&["rx"], format!("ok ok {no} ok")),
             (&["rw"], format!("ok ok {yes} EACCES")),
             (&["rw", "rx"], format!("ok ok {yes} ok")),
+            (&["rwx"], format!("ok ok {yes} ok")),
             (&["ro", "rw"], format!("ok ok {yes} EACCES")),
         ];
         for (rights, told) in cases {
@@ -157,7 +158,11 @@ fn nothing_at_all() {
     both(|who| {
         let seal = |words: &[&str]| who.tool("seal").args(words).ran();
         let refused = seal(&["--files", "none", "/bin/busybox", "true"]);
-        assert_eq!(refused.fails(126), "seal: cannot execute \"/bin/busybox\": Permission denied\n");
+        assert_eq!(
+            refused.fails(126),
+            "seal: cannot execute \"/bin/busybox\": Permission denied\n\
+             seal: hint: --files needs rx: for it, for its interpreter and for the loader that it names\n"
+        );
         // The sealed copy is no file of any directory.
         let binary = ["--binary", "--files", "none", "/bin/busybox"];
         assert_eq!(seal(&[&binary[..], &["echo", "ran"]].concat()).out(), "ran");
@@ -242,7 +247,8 @@ fn nobody_outside_can_be_traced() {
 #[test]
 fn files_that_cannot_be_named() {
     both(|who| {
-        let hint = "seal: hint: it is ro:PATH to read, rw:PATH to write too, rx:PATH to read and execute, or none\n";
+        let hint =
+            "seal: hint: it is ro:PATH to read, rw:PATH to write too, rx:PATH to read and execute, rwx:PATH, or none\n";
         let cases = [
             ("ro:/no/such", "seal: --files \"/no/such\": No such file or directory\n".to_owned()),
             ("ro:/etc/passwd/x", "seal: --files \"/etc/passwd/x\": Not a directory\n".to_owned()),

@@ -91,8 +91,7 @@ fn a_policy_by_hand_stays_as_it_is() {
         attempts.file("policy", ours);
         attempts.seal(&["--learn", "policy"], &["getppid", "getgid", "getgid"]).ran().out();
         let policy = attempts.read("policy");
-        assert!(policy.starts_with(ours), "{policy}");
-        let added = &policy[ours.len()..];
+        let added = policy.strip_suffix(ours).unwrap();
         assert_eq!((count(added, "getgid"), count(added, "getppid")), (Some(2), None), "{added}");
         let ran = attempts.seal(&["--syscalls", "policy"], &["getppid", "getgid", "getuid", "getegid"]).ran();
         // The default of a policy that names none.
@@ -100,6 +99,14 @@ fn a_policy_by_hand_stays_as_it_is() {
         // Nothing new, nothing changed.
         attempts.seal(&["--learn", "policy"], &["getppid", "getgid"]).ran().out();
         assert_eq!(attempts.read("policy"), policy);
+        // What was refused, or allowed at times, and is used now.
+        attempts.file("policy", "ERRNO(5) { getuid, lseek { whence == 7 } } DEFAULT ALLOW");
+        for _ in 0..2 {
+            attempts.seal(&["--learn", "policy"], &["getuid", "lseek(0,0,7)"]).ran().out();
+        }
+        assert_eq!(attempts.read("policy").matches("ALLOW {").count(), 1);
+        let ran = attempts.seal(&["--syscalls", "policy"], &["getuid", "lseek(99,0,7)"]).ran();
+        assert_eq!(told(&ran), "ok, EBADF");
     });
 }
 
@@ -223,5 +230,29 @@ fn in_containers() {
         assert_eq!(told(&inject("--syscalls", "getppid getgid permit")), "ok, ENOSYS, ENOSYS");
         container.say("end");
         assert_eq!(container.end(), 0);
+    });
+}
+
+#[test]
+fn it_is_the_parent_itself() {
+    both(|who| {
+        let attempts = Attempts::new(who);
+        let ran = attempts.seal(&["--learn", "new", "--parent-death", "TERM"], &["getppid"]).ran();
+        let said = "seal: --learn is the parent itself that --parent-death would watch\n";
+        assert!(ran.fails(125).starts_with(said) && ran.text().is_empty());
+        assert!(!attempts.dir().join("new").exists());
+    });
+}
+
+/// A static program that does nothing uses no fd: what seal does is not learned.
+#[test]
+fn nothing_but_the_command_is_learned() {
+    both(|who| {
+        let attempts = Attempts::new(who);
+        attempts.seal(&["--learn", "policy"], &["getppid"]).ran().out();
+        let policy = attempts.read("policy");
+        for name in ["close", "sendmsg", "seccomp", "prctl"] {
+            assert_eq!(count(&policy, name), None, "{policy}");
+        }
     });
 }

@@ -111,7 +111,7 @@ t.join(); socket.socket(); os.system('echo shell')";
 }
 
 /// A group of calls, what is tried, and what comes of it, under a default of ALLOW.
-const GROUPS: [(&str, &[&str], &str); 19] = [
+const GROUPS: [(&str, &[&str], &str); 20] = [
     ("{\"names\": [\"getppid\"], \"action\": \"SCMP_ACT_ERRNO\"}", &["getppid", "getuid"], "EPERM, ok"),
     ("{\"name\": \"getppid\", \"action\": \"SCMP_ACT_ERRNO\"}", &["getppid", "getuid"], "EPERM, ok"),
     (
@@ -128,6 +128,7 @@ const GROUPS: [(&str, &[&str], &str); 19] = [
     ),
     ("{\"names\": [\"getppid\"], \"action\": \"SCMP_ACT_KILL_PROCESS\"}", &["thread:getppid", "getuid"], "= 159"),
     ("{\"names\": [\"getppid\"], \"action\": \"SCMP_ACT_TRAP\"}", &["handle", "getppid"], "ok, SIGSYS 0 by {N}"),
+    ("{\"names\": [\"getppid\"], \"action\": \"SCMP_ACT_ERRNO\", \"errno\": \"EIO\"}", &["getppid"], "EIO"),
     ("{\"names\": [\"getppid\"], \"action\": \"SCMP_ACT_TRACE\", \"errnoRet\": 3}", &["getppid"], "ENOSYS"),
     ("{\"names\": [\"getppid\"], \"action\": \"SCMP_ACT_LOG\"}", &["getppid"], "ok"),
     (
@@ -343,6 +344,11 @@ fn what_is_wrong_is_told_with_its_place() {
                 "unknown field `cap`",
             ),
             ("\"syscalls\": [{\"names\": [\"read\"]}]", "missing field `action`"),
+            ("\"defaultErrno\": \"ENOSSY\"", "unknown errno \"ENOSSY\""),
+            (
+                "\"syscalls\": [{\"names\": [\"read\"], \"action\": \"SCMP_ACT_ALLOW\", \"includes\": {\"minKernel\": \"4.x\"}}]",
+                "\"4.x\" is no version of a kernel",
+            ),
             (
                 "\"syscalls\": [{\"names\": [\"read\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": [{\"index\": 0, \"value\": 1, \"op\": \"SCMP_CMP_EG\"}]}]",
                 "unknown operator \"SCMP_CMP_EG\"; did you mean",

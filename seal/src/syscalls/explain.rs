@@ -11,7 +11,7 @@ use super::table::{Arch, Call};
 /// The table: number, name, and what the `programs` together do. Where that
 /// depends on the arguments, the `decisions` that the last one was compiled from
 /// say how, if it is the only one.
-pub fn table(arch: Arch, programs: &[Program], decisions: Option<&Decisions>) -> String {
+pub fn table(arch: Arch, programs: &[Program], decisions: &Decisions) -> String {
     let mut text = String::new();
     let width = arch.calls().iter().map(|call| call.name.len()).max().unwrap_or(0);
     let mut row = |number: &str, name: &str, decided: &str| {
@@ -23,12 +23,12 @@ pub fn table(arch: Arch, programs: &[Program], decisions: Option<&Decisions>) ->
     for call in calls {
         row(&call.number.to_string(), call.name, &decided(arch, programs, decisions, call.number, Some(call)));
     }
-    let named = decisions.into_iter().flat_map(|decisions| decisions.calls.keys().copied());
+    let named = decisions.calls.keys().copied();
     for number in named.filter(|&number| arch.by_number(number).is_none() && number < u32::MAX) {
         row(&number.to_string(), "", &decided(arch, programs, decisions, number, None));
     }
     // A number that no kernel has yet.
-    row("", "others", &decided(arch, programs, None, X32 - 1, None));
+    row("", "others", &all(programs, arch.audit(), X32 - 1));
     if arch == Arch::X86_64 {
         row("", "x32", &all(programs, arch.audit(), X32));
     }
@@ -39,14 +39,13 @@ pub fn table(arch: Arch, programs: &[Program], decisions: Option<&Decisions>) ->
 fn decided(
     arch: Arch,
     programs: &[Program],
-    decisions: Option<&Decisions>,
+    decisions: &Decisions,
     number: u32,
     call: Option<&'static Call>,
 ) -> String {
     let found = all(programs, arch.audit(), number);
-    let id = decisions.and_then(|decisions| decisions.calls.get(&number).map(|&id| (decisions, id)));
-    match (id, programs) {
-        (Some((decisions, id)), [_]) if matches!(decisions.node(id), Node::If(..)) => said(decisions, id, call),
+    match (decisions.calls.get(&number), programs) {
+        (Some(&id), [_]) if matches!(decisions.node(id), Node::If(..)) => said(decisions, id, call),
         _ => found,
     }
 }

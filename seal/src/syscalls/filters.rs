@@ -68,7 +68,7 @@ impl Filters {
                 Error::new(format!("--{option}: unknown system call {name:?}")).maybe_hint(hint)
             })
         };
-        let numbers = list.split(',').map(number).collect::<Result<Vec<_>, _>>()?;
+        let numbers = list.split(',').map(str::trim).map(number).collect::<Result<Vec<_>, _>>()?;
         let denied = Action::Errno(Errno::EPERM as u16);
         let (these, others) = if allow { (Action::Allow, denied) } else { (denied, Action::Allow) };
         self.wanted.push(Wanted::Policy(Policy::of_calls(numbers, these, others)));
@@ -144,12 +144,20 @@ impl Filters {
         ]);
     }
 
+    /// Refuses to become dumpable again.
+    pub fn refuse_to_become_dumpable(&mut self) {
+        let option = Value::Arg { index: 0, wide: false };
+        let sets = Condition::Compare(Test::Eq, option, Value::Number(libc::PR_SET_DUMPABLE as u64));
+        let yes = Condition::Compare(Test::Ne, Value::Arg { index: 1, wide: true }, Value::Number(0));
+        self.refuse([("prctl", Some(Condition::All(vec![sets, yes])), Action::Errno(Errno::EPERM as u16))]);
+    }
+
     fn refuse<const N: usize>(&mut self, rules: [(&str, Option<Condition>, Action); N]) {
         let rule = |(name, condition, action): (&str, Option<Condition>, _)| {
-            let condition = condition.map(Rc::new);
-            ARCH.by_name(name).map(|call| Rule { number: call.number, condition, action })
+            let number = ARCH.by_name(name).expect("every architecture has it").number;
+            Rule { number, condition: condition.map(Rc::new), action }
         };
-        let rules = rules.into_iter().filter_map(rule).collect();
+        let rules = rules.into_iter().map(rule).collect();
         self.wanted.push(Wanted::Policy(Policy { rules, default: Action::Allow }));
     }
 
@@ -170,17 +178,18 @@ impl Filters {
 
     /// Compiles everything for a command that has these capabilities.
     ///
-    /// Fails if a program is too large, if `starts` and none of them lets a
-    /// command be started, or if two of them would refuse the next one.
-    pub fn compile(&self, capabilities: caps::Set, starts: bool) -> Result<Compiled, Error> {
+    /// Fails if a program is too large, if one of them refuses the call that
+    /// `starts` the command, or if two of them would refuse the next one.
+    pub fn compile(&self, capabilities: caps::Set, starts: Option<&str>) -> Result<Compiled, Error> {
         let (policies, log) = self.policies(capabilities)?;
         let mut programs = self.programs.clone();
         if !policies.is_empty() {
             programs.push(compile(ARCH, &policies)?);
         }
-        if starts && programs.iter().any(|program| !may(program, "execve") && !may(program, "execveat")) {
-            return Err(Error::new("the filter refuses execve, with which the command is started")
-                .hint("allow execve, and what the command uses besides: --learn FILE tells"));
+        if let Some(call) = starts.filter(|call| programs.iter().any(|program| !may(program, call))) {
+            return Err(Error::new(format!("the filter refuses {call}, with which the command is started")).hint(
+                "allow it, and what the command uses besides: --learn FILE tells; a policy without DEFAULT kills",
+            ));
         }
         // Only the last one may refuse to load another.
         if programs.len() > 1 {
@@ -197,9 +206,9 @@ impl Filters {
 
     /// The table of `--explain`.
     pub fn explain(&self, capabilities: caps::Set) -> Result<String, Error> {
-        let compiled = self.compile(capabilities, false)?;
+        let compiled = self.compile(capabilities, None)?;
         let (decisions, _) = Decisions::new(&self.policies(capabilities)?.0)?;
-        Ok(explain::table(ARCH, &compiled.programs, Some(&decisions)))
+        Ok(explain::table(ARCH, &compiled.programs, &decisions))
     }
 }
 

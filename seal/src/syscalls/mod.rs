@@ -31,13 +31,14 @@
 //! # Conditions
 //!
 //! BPF compares 32 bits. `a == b` compares the high halves and, where these are
-//! equal, the low ones; `a > b` holds where the high half is greater, or equal
-//! and the low one greater; the other four are one of these two or its opposite.
-//! Where all arguments in a comparison have 4 bytes the low halves alone are
-//! compared, so that what the kernel cuts off an argument decides nothing. `&`
-//! and `|` with a number are one instruction a half; of two arguments one waits
-//! in a scratch word or the index register. What is known beforehand is not
-//! computed. `&&`, `||` and `!` are jumps.
+//! equal, the low ones; `a > b` and `a >= b` hold where the high half is greater,
+//! or equal and the low one is so; `!=`, `<=` and `<` are their opposites. The
+//! high half of an argument of 4 bytes is 0, so that what the kernel cuts off it
+//! decides nothing; where all of a comparison is that narrow, and each number is
+//! one of 32 bits, perhaps negative, the low halves alone are compared. `&` and
+//! `|` with a number are one instruction a half; of two arguments one waits in a
+//! scratch word. What is known beforehand is not computed. `&&`, `||` and `!`
+//! are jumps.
 //!
 //! # Several filters
 //!
@@ -48,6 +49,8 @@
 //! program (`--bpf`) is loaded as it is, before that one, or after it if it
 //! refuses seccomp(2). What `ALLOW` says in one filter is no more than that this
 //! one does not mind.
+//!
+//! With SECCOMP_FILTER_FLAG_LOG the kernel logs what any program of ours refuses.
 //!
 //! # Why not seccompiler
 //!

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 /// What becomes of a system call (seccomp(2), SECCOMP_RET_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -71,7 +73,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KillProcess => f.write_str("KILL_PROCESS"),
-            Self::KillThread => f.write_str("KILL"),
+            Self::KillThread => f.write_str("KILL_THREAD"),
             Self::Trap(data) => write!(f, "TRAP({data})"),
             Self::Errno(data) => write!(f, "ERRNO({data})"),
             Self::Notify => f.write_str("USER_NOTIF"),
@@ -80,6 +82,13 @@ impl fmt::Display for Action {
             Self::Allow => f.write_str("ALLOW"),
         }
     }
+}
+
+/// The number of an errno by its name.
+pub fn errno_by_name(name: &str) -> Option<u16> {
+    // The last one is EHWPOISON.
+    let mut all = (1..=133).map(Errno::from_raw).filter(|errno| *errno != Errno::UnknownErrno);
+    all.find(|errno| format!("{errno:?}") == name).map(|errno| errno as u16)
 }
 
 /// A 64-bit number that a condition looks at.

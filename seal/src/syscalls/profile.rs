@@ -14,7 +14,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use serde::Deserialize;
 
-use super::policy::{Action, Condition, MAX_RULES, Policy, Rule, Test, Value};
+use super::policy::{Action, Condition, MAX_RULES, Policy, Rule, Test, Value, errno_by_name};
 use super::source::Source;
 use super::table::{Arch, Arg, Call};
 use crate::Error;
@@ -25,9 +25,8 @@ use crate::nearest::nearest;
 struct Profile<'a> {
     default_action: ActionName,
     default_errno_ret: Option<u16>,
-    /// By its name, as newer profiles of Podman have it besides.
-    #[serde(rename = "defaultErrno")]
-    _default_errno: Option<String>,
+    /// By its name, as profiles of Podman have it besides.
+    default_errno: Option<ErrnoName>,
     #[serde(default, rename = "archMap")]
     _arch_map: Option<serde::de::IgnoredAny>,
     #[serde(default, rename = "architectures")]
@@ -46,8 +45,7 @@ struct Group<'a> {
     names: Option<Vec<Name<'a>>>,
     action: ActionName,
     errno_ret: Option<u16>,
-    #[serde(rename = "errno")]
-    _errno: Option<String>,
+    errno: Option<ErrnoName>,
     args: Option<Vec<ArgTest>>,
     #[serde(rename = "comment")]
     _comment: Option<String>,
@@ -66,7 +64,7 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 struct Filter {
     caps: Option<Vec<String>>,
     arches: Option<Vec<String>>,
-    min_kernel: Option<String>,
+    min_kernel: Option<Version>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +80,15 @@ struct ArgTest {
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "u64")]
 struct Index(u8);
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct ErrnoName(u16);
+
+/// Of a kernel: `4.8`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Version(u32, u32);
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
@@ -143,6 +150,30 @@ impl TryFrom<u64> for Index {
     }
 }
 
+impl TryFrom<String> for ErrnoName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        errno_by_name(&name).map(Self).ok_or_else(|| format!("unknown errno \"{name}\""))
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        version(&text)
+            .filter(|_| text.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit()))
+            .ok_or_else(|| format!("\"{text}\" is no version of a kernel"))
+    }
+}
+
+/// The first two numbers of a version.
+fn version(text: &str) -> Option<Version> {
+    let mut parts = text.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+    Some(Version(parts.next()?, parts.next()?))
+}
+
 impl TryFrom<String> for ActionName {
     type Error = String;
 
@@ -198,7 +229,7 @@ pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool)
         if !group.applies(arch, &has_capability) {
             continue;
         }
-        let action = group.action.0(group.errno_ret.unwrap_or(denied));
+        let action = group.action.0(group.errno_ret.or(group.errno.map(|errno| errno.0)).unwrap_or(denied));
         for Name(name) in group.name.iter().chain(group.names.iter().flatten()) {
             let Some(call) = arch.by_user_name(name) else { continue };
             let rule =
@@ -214,7 +245,8 @@ pub fn parse(source: &Source, arch: Arch, has_capability: impl Fn(&str) -> bool)
             }
         }
     }
-    let default = profile.default_action.0(profile.default_errno_ret.unwrap_or(denied));
+    let default = profile.default_errno_ret.or(profile.default_errno.map(|errno| errno.0));
+    let default = profile.default_action.0(default.unwrap_or(denied));
     let log = profile.flags.iter().flatten().any(|flag| *flag == Flag::Log);
     Ok((Policy { rules, default }, log))
 }
@@ -225,12 +257,12 @@ impl Group<'_> {
         let includes = self.includes.as_ref().is_none_or(|filter| {
             listed(&filter.caps).is_none_or(|caps| caps.iter().all(|cap| has_capability(cap)))
                 && listed(&filter.arches).is_none_or(its)
-                && filter.min_kernel.as_deref().is_none_or(kernel_is_at_least)
+                && filter.min_kernel.is_none_or(kernel_is_at_least)
         });
         let excludes = self.excludes.as_ref().is_some_and(|filter| {
             listed(&filter.caps).is_some_and(|caps| caps.iter().any(|cap| has_capability(cap)))
                 || listed(&filter.arches).is_some_and(its)
-                || filter.min_kernel.as_deref().is_some_and(kernel_is_at_least)
+                || filter.min_kernel.is_some_and(kernel_is_at_least)
         });
         includes && !excludes
     }
@@ -241,13 +273,10 @@ fn listed(list: &Option<Vec<String>>) -> Option<&[String]> {
     list.as_deref().filter(|list| !list.is_empty())
 }
 
-/// Whether the kernel that runs is of this version (`4.8`) or newer.
-fn kernel_is_at_least(version: &str) -> bool {
-    let numbers = |text: &str| -> Vec<u32> {
-        let parts = text.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
-        parts.take(2).collect()
-    };
-    numbers(&rustix::system::uname().release().to_string_lossy()) >= numbers(version)
+/// Whether the kernel that runs is of this version or newer.
+fn kernel_is_at_least(Version(major, minor): Version) -> bool {
+    let own = version(&rustix::system::uname().release().to_string_lossy());
+    own.is_some_and(|Version(own_major, own_minor)| (own_major, own_minor) >= (major, minor))
 }
 
 /// The conditions of one rule, of which one must hold; none if there are no tests.

@@ -72,7 +72,7 @@ fn load(program: &[sock_filter]) {
     file.rewind().unwrap();
     let mut filters = Filters::default();
     filters.add_program(file.as_fd()).unwrap();
-    if let Err(error) = filters.compile(0, false).and_then(|compiled| compiled.load()) {
+    if let Err(error) = filters.compile(0, None).and_then(|compiled| compiled.load()) {
         panic!("the kernel refuses a program: {error}\n{program:?}");
     }
 }

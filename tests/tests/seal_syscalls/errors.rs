@@ -13,7 +13,7 @@ const ERRORS: [(&str, &str, &str, &str); 42] = [
     ("ALOW { read }", "1:1", "unknown action \"ALOW\"; did you mean \"ALLOW\"?", "ALOW { read }"),
     ("allow { read }", "1:1", "unknown action \"allow\"", "allow { read }"),
     ("ALLOW read", "1:7", "expected \"{\", not \"read\"", "ALLOW read"),
-    ("ALLOW { read", "1:13", "expected \"}\", not the end", "ALLOW { read"),
+    ("ALLOW { read", "1:13", "expected \",\" or \"}\", not the end", "ALLOW { read"),
     ("ALLOW { read, }", "1:15", "expected a system call, not \"}\"", "ALLOW { read, }"),
     ("ALLOW { 5 }", "1:9", "expected a system call, not the number 5", "ALLOW { 5 }"),
     ("ALLOW { DENY }", "1:9", "expected a system call, not \"DENY\"", "ALLOW { DENY }"),
@@ -171,11 +171,18 @@ fn the_place_is_in_the_file_that_is_included() {
 fn a_filter_that_would_not_let_the_command_start() {
     both(|who| {
         let attempts = Attempts::new(who);
-        for options in [["--deny-syscalls", "execve,execveat"], ["--allow-syscalls", "getppid"]] {
-            let ran = attempts.seal(&options, &["getppid"]).ran();
-            let said = "seal: the filter refuses execve, with which the command is started\n\
-                        seal: hint: allow execve, and what the command uses besides: --learn FILE tells\n";
-            assert_eq!((ran.fails(125), &*ran.text()), (said, ""), "{options:?}");
+        for (call, options) in [
+            ("execve", &["--deny-syscalls", "execve"][..]),
+            ("execve", &["--allow-syscalls", "getppid, execveat"]),
+            ("execveat", &["--binary", "--deny-syscalls", "execveat"]),
+        ] {
+            let ran = attempts.seal(options, &["getppid"]).ran();
+            let said = format!(
+                "seal: the filter refuses {call}, with which the command is started\n\
+                 seal: hint: allow it, and what the command uses besides: --learn FILE tells; \
+                 a policy without DEFAULT kills\n"
+            );
+            assert_eq!((ran.fails(125), &*ran.text()), (&*said, ""), "{options:?}");
         }
     });
 }
@@ -194,5 +201,20 @@ fn policies_that_cannot_be_read() {
             let ran = attempts.seal(&["--syscalls", file], &["getppid"]).ran();
             assert_eq!((ran.fails(125), &*ran.text()), (&*format!("seal: {said}\n"), ""), "{file}");
         }
+    });
+}
+
+/// The filter is there when the exec fails: no more is used then than it takes to say so.
+#[test]
+fn an_exec_that_fails_is_told_under_the_filter() {
+    both(|who| {
+        let attempts = Attempts::new(who);
+        attempts.file("script", "#!/no/such/interpreter\n");
+        let script = attempts.dir().join("script");
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let policy = "ALLOW { execve, write, exit_group } DEFAULT KILL_PROCESS";
+        let ran = who.tool("seal").args(["--syscalls-string", policy]).arg(&script).ran();
+        let said = ran.fails(126);
+        assert!(said.contains("No such file or directory\nseal: hint: the interpreter"), "{said}");
     });
 }

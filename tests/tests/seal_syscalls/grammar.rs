@@ -94,8 +94,10 @@ fn four_bytes_are_the_low_ones() {
 }
 
 /// `{ARCH}` is this architecture, `{OTHER}` another one, `{N}` the number of getppid, `{L}` of lseek.
-const POLICIES: [(&str, &[&str], &str); 32] = [
+const POLICIES: [(&str, &[&str], &str); 34] = [
     ("#define X 5\nERRNO(X) { getppid } DEFAULT ALLOW", &["getppid"], "EIO"),
+    ("ERRNO(EIO) { getppid } DEFAULT ALLOW", &["getppid"], "EIO"),
+    ("#define EIO 6\nERRNO(EIO) { getppid } DEFAULT ALLOW", &["getppid"], "ENXIO"),
     (
         "#define X 0x10\nERRNO(5) { lseek { offset == X } } DEFAULT ALLOW",
         &["lseek(99,16)", "lseek(99,1)"],
@@ -201,7 +203,7 @@ fn a_policy_from_a_pipe() {
             "{\"defaultAction\": \"SCMP_ACT_ALLOW\",
             \"syscalls\": [{\"names\": [\"getppid\"], \"action\": \"SCMP_ACT_ERRNO\", \"errnoRet\": 5}]}",
         ] {
-            let script = format!("printf %s '{policy}' | seal --syscalls /dev/stdin ./attempt getppid getuid");
+            let script = format!("printf %s '{policy}' | seal --syscalls - ./attempt getppid getuid");
             assert_eq!(told(&attempts.sh(&script).ran()), "EIO, ok");
         }
     });

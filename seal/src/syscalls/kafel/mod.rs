@@ -8,7 +8,7 @@
 //! DEFAULT KILL_PROCESS
 //! ```
 //!
-//! Beyond it, system calls have their user-space names, too (`stat` beside
+//! Beyond it, an errno has its name (`ERRNO(EPERM)`), system calls have their user-space names, too (`stat` beside
 //! `newstat`), a constant may stand for any number, and a file is looked for
 //! beside the one that includes it. Where its release and its description
 //! differ, or neither says:
@@ -25,12 +25,4 @@ mod condition;
 mod lexer;
 mod parser;
 
-use super::policy::Policy;
-use super::source::Source;
-use super::table::Arch;
-use crate::Error;
-
-/// Compiles the text of a policy; an error tells its place.
-pub fn parse(source: Source, arch: Arch) -> Result<Policy, Error> {
-    parser::parse(source, arch)
-}
+pub use parser::parse;

@@ -6,19 +6,19 @@ use std::rc::Rc;
 use super::lexer::{Lexer, Place, Token};
 use crate::Error;
 use crate::nearest::nearest;
-use crate::syscalls::policy::{Action, MAX_RULES, Policy, Rule};
+use crate::syscalls::policy::{Action, MAX_RULES, Policy, Rule, errno_by_name};
 use crate::syscalls::program::X32;
 use crate::syscalls::source::Source;
 use crate::syscalls::table::{Arch, Call};
 
-/// What a statement begins with, beside an action.
-const STATEMENTS: [&str; 4] = ["POLICY", "USE", "DEFAULT", "SYSCALL"];
+/// The keywords that are no actions.
+const OTHERS: [&str; 4] = ["POLICY", "USE", "DEFAULT", "SYSCALL"];
 
 const ACTIONS: [&str; 10] =
     ["ALLOW", "LOG", "KILL", "KILL_THREAD", "DENY", "KILL_PROCESS", "USER_NOTIF", "ERRNO", "TRAP", "TRACE"];
 
 fn is_keyword(name: &str) -> bool {
-    STATEMENTS.contains(&name) || ACTIONS.contains(&name)
+    OTHERS.contains(&name) || ACTIONS.contains(&name)
 }
 
 /// What `ON` may name: those that filters are made for, and those that Kafel knows besides.
@@ -61,6 +61,7 @@ pub(super) struct Subject {
     pub(super) renamed: Option<Vec<String>>,
 }
 
+/// Compiles the text of a policy; an error tells its place.
 pub fn parse(source: Source, arch: Arch) -> Result<Policy, Error> {
     let mut lexer = Lexer::new(source);
     let (token, place) = lexer.next()?;
@@ -111,7 +112,7 @@ impl Parser {
         self.sign("{")?;
         if !self.take_sign("}")? {
             self.statements(&mut rules)?;
-            self.sign("}")?;
+            self.closed()?;
         }
         match self.policies.insert(name.clone(), rules) {
             Some(_) => Err(place.error(format!("there is a policy \"{name}\" already"))),
@@ -159,12 +160,18 @@ impl Parser {
                 if is_keyword(name) {
                     return Err(place.error(format!("expected an action, not {token}")));
                 }
-                let near = nearest(name, ACTIONS.into_iter().chain(STATEMENTS));
+                let near = nearest(name, ACTIONS.into_iter().chain(OTHERS));
                 return Err(place.error(format!("unknown action \"{name}\"{}", meant(near))));
             }
         };
         self.sign("(")?;
-        let (number, place) = self.number()?;
+        let (number, place) = match &self.token {
+            Token::Name(errno) if name == "ERRNO" && !self.constants.contains_key(errno) => {
+                let number = errno_by_name(errno).map(u64::from);
+                (number.map_or_else(|| self.number().map(|found| found.0), Ok)?, self.advance()?.1)
+            }
+            _ => self.number()?,
+        };
         self.sign(")")?;
         let data = u16::try_from(number);
         data.map(with_data)
@@ -179,9 +186,14 @@ impl Parser {
         loop {
             self.filter(action, rules)?;
             if !self.take_sign(",")? {
-                return self.sign("}");
+                return self.closed();
             }
         }
+    }
+
+    /// The end of a list in braces.
+    fn closed(&mut self) -> Result<(), Error> {
+        if self.take_sign("}")? { Ok(()) } else { Err(self.unexpected("\",\" or \"}\"")) }
     }
 
     fn filter(&mut self, action: Action, rules: &mut Vec<Rule>) -> Result<(), Error> {
