@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod names;
+mod report;
 mod roots;
 mod run;
 mod running;
@@ -21,6 +22,7 @@ mod wait;
 mod who;
 
 pub use names::{Names, lists};
+pub use report::{Report, capability_sets, report};
 pub use roots::{Root, copy_program};
 pub use run::{Ran, Run};
 pub use running::Running;

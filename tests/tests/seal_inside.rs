@@ -1,17 +1,15 @@
 //! `contain` and `inject` with the options of `seal`: a jail in one line.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use tests::{Names, Root, Run, Running, Terminal, Who, both, copy_program, eventually, lists, mark, marked};
-
-const SETS: [&str; 5] = ["cap.permitted", "cap.effective", "cap.inheritable", "cap.bounding", "cap.ambient"];
-
-type Report = BTreeMap<String, String>;
+use tests::{
+    Names, Root, Run, Running, Terminal, Who, both, capability_sets, copy_program, eventually, lists, mark, marked,
+    report,
+};
 
 /// A root with users of its own, a directory that each may write to, and the probe.
 fn root(who: &Who) -> Root {
@@ -47,16 +45,6 @@ fn running(who: &Who, root: &Root) -> Running {
     Running::ready(&mut who.contain(root, &[], "echo ready; read x"))
 }
 
-#[track_caller]
-fn report(command: &mut Command) -> Report {
-    let pair = |line: &str| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned()));
-    command.ran().out().lines().filter_map(pair).collect()
-}
-
-fn sets(report: &Report) -> [u64; 5] {
-    SETS.map(|name| u64::from_str_radix(&report[name], 16).unwrap())
-}
-
 /// What becomes of the command, in every way to start one in a container.
 fn everywhere(who: &Who, check: impl Fn(&str, &dyn Fn(&[&str], &[&str]) -> Command)) {
     let root = root(who);
@@ -72,12 +60,12 @@ fn everywhere(who: &Who, check: impl Fn(&str, &dyn Fn(&[&str], &[&str]) -> Comma
 fn exactly_the_capabilities_named() {
     both(|who| {
         everywhere(who, |place, start| {
-            let all = sets(&report(&mut start(&[], &["probe"])))[0];
+            let all = capability_sets(&report(&mut start(&[], &["probe"])))[0];
             let chown = |set: u64| set & !1;
             for (list, wanted) in [("none", 0), ("all", all), ("net_bind_service", 1 << 10), ("-chown", chown(all))] {
                 for (user, uid) in [(&[][..], "0 0 0"), (&["--as", "web"], "33 33 33"), (&["--as", "0:0"], "0 0 0")] {
                     let shown = report(&mut start(&[&["--caps", list], user].concat(), &["probe"]));
-                    assert_eq!((sets(&shown), &*shown["uid"]), ([wanted; 5], uid), "{place} {list}");
+                    assert_eq!((capability_sets(&shown), &*shown["uid"]), ([wanted; 5], uid), "{place} {list}");
                     assert_eq!(shown["no_new_privs"], "Ok(true)");
                 }
             }
@@ -99,7 +87,7 @@ fn users_are_those_of_the_container() {
             ] {
                 let shown = report(&mut start(&["--as", user], &["probe"]));
                 assert_eq!((&*shown["uid"], &*shown["gid"]), (uid, gid), "{place} {user}");
-                assert_eq!((&*shown["groups"], sets(&shown)), (groups, [0; 5]), "{place} {user}");
+                assert_eq!((&*shown["groups"], capability_sets(&shown)), (groups, [0; 5]), "{place} {user}");
                 // What ties it to the tool, which a change of ids makes the kernel forget.
                 assert_eq!(shown["pdeathsig"], plain["pdeathsig"], "{place} {user}");
             }
@@ -167,7 +155,11 @@ fn a_jail_is_one_line() {
             for options in [JAIL, &reversed] {
                 let shown = report(&mut start(options, &["probe"]));
                 let of = |key: &str| shown[key].as_str();
-                assert_eq!((of("uid"), of("gid"), sets(&shown)), ("33 33 33", "44 44 44", [0; 5]), "{place}");
+                assert_eq!(
+                    (of("uid"), of("gid"), capability_sets(&shown)),
+                    ("33 33 33", "44 44 44", [0; 5]),
+                    "{place}"
+                );
                 assert_eq!((of("umask"), of("pdeathsig"), of("securebits")), ("027", "9", "3"), "{place}");
                 assert_eq!(of("no_new_privs"), "Ok(true)");
                 let fds = shown.keys().filter(|key| key.starts_with("fd."));

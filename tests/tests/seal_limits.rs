@@ -1,18 +1,15 @@
 //! `seal`: what a command starts with, and who may look into it.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use tests::{Run, Running, TempDir, Who, both, copy_program};
+use tests::{Report, Run, Running, TempDir, Who, both, copy_program, report};
 
 const PYTHON: &str = "/usr/bin/python3";
-
-type Report = BTreeMap<String, String>;
 
 /// The probe, where every user may execute it.
 fn probe(who: &Who) -> (TempDir, PathBuf) {
@@ -21,13 +18,6 @@ fn probe(who: &Who) -> (TempDir, PathBuf) {
     let path = dir.join("probe");
     copy_program(env!("CARGO_BIN_EXE_probe"), &path);
     (dir, path)
-}
-
-/// What a command says that ends as the probe.
-#[track_caller]
-fn report(command: &mut Command) -> Report {
-    let pair = |line: &str| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned()));
-    command.ran().out().lines().filter_map(pair).collect()
 }
 
 /// `seal OPTIONS`, to be followed by a command.

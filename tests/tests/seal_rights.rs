@@ -1,21 +1,15 @@
 //! `seal`: the capabilities, ids and limits on privilege that a command has.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::fs::{XattrFlags, setxattr};
-use tests::{Run, TempDir, Who, as_root, as_user, both, copy_program};
+use tests::{Run, TempDir, Who, as_root, as_user, both, capability_sets, copy_program, report};
 
 const PYTHON: &str = "/usr/bin/python3";
-
-/// Every set that a process has, as the probe names them.
-const SETS: [&str; 5] = ["cap.permitted", "cap.effective", "cap.inheritable", "cap.bounding", "cap.ambient"];
-
-type Report = BTreeMap<String, String>;
 
 /// The probe, where every user may execute it.
 fn probe(who: &Who) -> (TempDir, PathBuf) {
@@ -24,17 +18,6 @@ fn probe(who: &Who) -> (TempDir, PathBuf) {
     let path = dir.join("probe");
     copy_program(env!("CARGO_BIN_EXE_probe"), &path);
     (dir, path)
-}
-
-/// What a command says that ends as the probe.
-#[track_caller]
-fn report(command: &mut Command) -> Report {
-    let pair = |line: &str| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned()));
-    command.ran().out().lines().filter_map(pair).collect()
-}
-
-fn sets(report: &Report) -> [u64; 5] {
-    SETS.map(|name| u64::from_str_radix(&report[name], 16).unwrap())
 }
 
 /// `seal OPTIONS`, to be followed by a command.
@@ -56,7 +39,7 @@ fn exactly_the_capabilities_named_whatever_the_uid() {
     // An ordinary user has none to choose from.
     as_root(|who| {
         let (_dir, probe) = probe(who);
-        let all = sets(&report(&mut who.command(&probe)))[0];
+        let all = capability_sets(&report(&mut who.command(&probe)))[0];
         let cases = [
             ("none", 0),
             ("all", all),
@@ -71,7 +54,7 @@ fn exactly_the_capabilities_named_whatever_the_uid() {
         for (list, wanted) in cases {
             for user in [&[][..], &["--as", "nstools-test"], &["--as", "0:0"], &["--as", "54321:54321"]] {
                 let shown = report(seal(who, &["--caps", list]).args(user).arg(&probe));
-                assert_eq!(sets(&shown), [wanted; 5], "{list} {user:?}");
+                assert_eq!(capability_sets(&shown), [wanted; 5], "{list} {user:?}");
                 assert_eq!(shown["no_new_privs"], "Ok(true)");
             }
         }
@@ -86,11 +69,11 @@ fn exactly_the_capabilities_named_whatever_the_uid() {
 fn a_user_has_none_and_cannot_get_one() {
     as_user(|who| {
         let (_dir, probe) = probe(who);
-        let bounding = sets(&report(&mut who.command(&probe)))[3];
+        let bounding = capability_sets(&report(&mut who.command(&probe)))[3];
         for list in ["none", "all", "all,-chown"] {
             let shown = report(seal(who, &["--caps", list]).arg(&probe));
             // To take from the bounding set is a privilege; no_new_privs closes it.
-            assert_eq!(sets(&shown), [0, 0, 0, bounding, 0], "{list}");
+            assert_eq!(capability_sets(&shown), [0, 0, 0, bounding, 0], "{list}");
             assert_eq!(shown["no_new_privs"], "Ok(true)");
         }
         let refused = seal(who, &["--caps", "chown,kill", "true"]).ran();
@@ -107,12 +90,12 @@ fn in_a_user_namespace() {
     both(|who| {
         let (_dir, probe) = probe(who);
         let mut plain = who.tool("pseudo");
-        let all = sets(&report(plain.arg(&probe)))[0];
+        let all = capability_sets(&report(plain.arg(&probe)))[0];
         for (list, wanted) in [("none", 0), ("all", all), ("net_bind_service", 1 << 10), ("-chown", all & !1)] {
             for (user, uid) in [(&[][..], "0 0 0"), (&["--as", "33:33"], "33 33 33")] {
                 let mut command = who.tool("pseudo");
                 let shown = report(command.args(["seal", "--caps", list]).args(user).arg(&probe));
-                assert_eq!((sets(&shown), &*shown["uid"]), ([wanted; 5], uid), "{list} {user:?}");
+                assert_eq!((capability_sets(&shown), &*shown["uid"]), ([wanted; 5], uid), "{list} {user:?}");
             }
         }
     });
@@ -247,7 +230,10 @@ fn each_securebit_acts() {
         }
         // What uid 0 alone gives is gone, what was named stays.
         assert_eq!(report(seal(who, &["--securebits", "noroot"]).arg(&probe))["cap.permitted"], "0");
-        assert_eq!(sets(&report(seal(who, &["--securebits", "noroot", "--caps", "chown"]).arg(&probe))), [1; 5]);
+        assert_eq!(
+            capability_sets(&report(seal(who, &["--securebits", "noroot", "--caps", "chown"]).arg(&probe))),
+            [1; 5]
+        );
         for list in ["nosuch", "", "noroot,"] {
             let refused = seal(who, &["--securebits", list, "true"]).ran();
             let name = list.rsplit(',').next().unwrap();
@@ -329,7 +315,7 @@ fn the_ids_and_groups_of_a_user() {
                 let shown = report(among_users(who, &dir, &options).arg(&probe));
                 assert_eq!(shown["uid"], format!("{uid} {uid} {uid}"), "{user}");
                 assert_eq!(shown["gid"], format!("{gid} {gid} {gid}"), "{user}");
-                assert_eq!((&*shown["groups"], sets(&shown)), (groups, [set; 5]), "{user}");
+                assert_eq!((&*shown["groups"], capability_sets(&shown)), (groups, [set; 5]), "{user}");
                 // The environment is left to who runs seal.
                 assert_eq!(shown["env.HOME"], "/root");
             }
