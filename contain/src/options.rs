@@ -104,6 +104,7 @@ pub fn parse() -> Result<Options, Error> {
         options.command.push("/bin/sh".into());
     }
     options.pass_fds.extend(options.sealing.passed_fds());
+    options.sealing.set_reaper();
     let sets_home = |pair: &OsString| pair == "HOME" || pair.as_bytes().starts_with(b"HOME=");
     if !options.keep_env && !options.env.iter().any(sets_home) {
         options.sealing.set_home();

@@ -166,6 +166,7 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
     options.check(called.theirs)?;
     if !options.names_namespaces() {
         options.pass_fds.extend(options.sealing.passed_fds());
+        options.sealing.set_reaper();
     }
     Ok(options)
 }

@@ -57,7 +57,7 @@ impl Called {
             "version" => format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION")),
             _ => return,
         };
-        seal::exit(cli::print(&text).map_or_else(|error| self.report(&error), |()| 0))
+        seal::exit(cli::print(text.as_bytes()).map_or_else(|error| self.report(&error), |()| 0))
     }
 
     /// Becomes `command`, by default the user's shell: a login shell under the

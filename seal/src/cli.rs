@@ -36,13 +36,16 @@ pub fn about_itself(option: &Opt, page: &Page) {
         "version" => format!("{} {}\n", page.tool, env!("CARGO_PKG_VERSION")),
         _ => return,
     };
-    run(page.tool, || print(&text).map(|()| 0))
+    run(page.tool, || print(text.as_bytes()).map(|()| 0))
 }
 
 /// Writes what was asked for.
-pub fn print(text: &str) -> Result<(), Error> {
+pub fn print(text: &[u8]) -> Result<(), Error> {
+    if !sys::is_the_callers(1) {
+        return Err(Error::new("cannot write to stdout: it is closed"));
+    }
     let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(text).and_then(|()| out.flush()) {
         // A pager that has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             sys::die_by(libc::SIGPIPE);

@@ -46,14 +46,17 @@ impl Wanted {
         let bad = |why: String| Error::new(format!("--as {:?}: {why}", self.text));
         let (passwd, group) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
         let number = |text: &str| cli::number(text, 10).filter(|&id| id != u32::MAX);
-        let entry = match (passwd::by_name(passwd, &self.user), number(&self.user)) {
-            (Some(entry), _) => Some(entry),
-            (None, Some(uid)) => passwd::by_uid(passwd, uid),
-            (None, None) => return Err(bad(format!("no user {:?} in /etc/passwd", self.user))),
+        // A number is an id, whatever a container calls its users (CVE-2016-3697).
+        let entry = match number(&self.user) {
+            Some(uid) => passwd::by_uid(passwd, uid),
+            None => Some(
+                passwd::by_name(passwd, &self.user)
+                    .ok_or_else(|| bad(format!("no user {:?} in /etc/passwd", self.user)))?,
+            ),
         };
         let gid = match &self.group {
-            Some(name) => passwd::id(group, name)
-                .or_else(|| number(name))
+            Some(name) => number(name)
+                .or_else(|| passwd::id(group, name))
                 .ok_or_else(|| bad(format!("no group {name:?} in /etc/group")))?,
             None => entry.as_ref().map(|entry| entry.gid).ok_or_else(|| {
                 bad(format!("no user {} in /etc/passwd", self.user)).hint(format!("name a group: {}:GID", self.user))

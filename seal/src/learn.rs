@@ -6,12 +6,11 @@
 //! them is gone the policy is written.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{IoSliceMut, Seek, Write};
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -19,13 +18,12 @@ use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg, socketpair,
 };
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, wait};
 
-use crate::learned::merged;
+use crate::learned::Destination;
 use crate::remains::HostProc;
 use crate::syscalls::policy::{Action, Condition, Policy, Rule, Test, Value};
 use crate::syscalls::program;
@@ -59,39 +57,59 @@ struct Child {
     pid: Pid,
     signals: SignalFd,
     status: Option<u8>,
+    /// By a signal.
+    killed: bool,
 }
 
 /// Between the process that was started and the tool: asked by the filter, and
 /// parent in the end of all that the command starts. It outlives the first one
-/// to kill these, should that be killed.
+/// to end these, should that be killed, and the other way round.
 struct Supervisor {
-    file: PathBuf,
     child: Child,
     started: OwnedFd,
-    proc: HostProc,
     counts: BTreeMap<u32, u64>,
 }
 
 /// Forks twice. The last child goes on, the first process ends as that does,
-/// once the policy is written.
-pub fn start(tool: &str, file: &Path) -> Result<Target, Error> {
-    check(file)?;
+/// once the policy is written. With `has_reaper` the tool ends what its command
+/// leaves behind, when it is killed itself.
+pub fn start(tool: &str, file: &Path, has_reaper: bool) -> Result<Target, Error> {
+    let destination = Destination::open(file)?;
     let cannot = || "cannot watch the command";
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).tried(cannot)?;
     let started = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).tried(cannot)?;
     let proc = HostProc::open()?;
     let before = SigSet::thread_get_mask().tried(cannot)?;
+    nix::sys::prctl::set_child_subreaper(true).tried(cannot)?;
     if let Some(mut supervisor) = Child::fork().tried(cannot)? {
-        drop((ours, theirs));
-        crate::cli::run(tool, || supervisor.wait());
+        drop((ours, theirs, destination));
+        crate::cli::run(tool, || {
+            let status = supervisor.wait()?;
+            if supervisor.killed {
+                supervisor.end(&proc, has_reaper);
+            }
+            Ok(status)
+        });
     }
     nix::sys::prctl::set_child_subreaper(true).tried(cannot)?;
+    // Stopped, it would not see that the first one is gone.
+    sys::set_parent_death_signal(libc::SIGCONT).tried(cannot)?;
     let parent = rustix::process::getpid();
     if let Some(child) = Child::fork().tried(cannot)? {
         drop(theirs);
-        let supervisor = Supervisor { file: file.to_owned(), child, started, proc, counts: BTreeMap::new() };
-        crate::cli::run(tool, || supervisor.run(&ours));
+        let mut supervisor = Supervisor { child, started, counts: BTreeMap::new() };
+        crate::cli::run(tool, || {
+            let watched = supervisor.watch(&ours);
+            supervisor.child.end(&proc, has_reaper);
+            let learned = watched?;
+            // Nobody is left whom a signal should reach through us.
+            SigSet::from_iter(SIGNALS).thread_unblock().tried(cannot)?;
+            if learned && !supervisor.counts.is_empty() {
+                destination.add(&supervisor.counts)?;
+            }
+            Ok(supervisor.child.status.unwrap_or(125))
+        });
     }
     sys::set_parent_death_signal(libc::SIGKILL).tried(cannot)?;
     if rustix::process::getppid() != Some(parent) {
@@ -108,7 +126,7 @@ impl Child {
         mask.thread_block()?;
         let Some(pid) = sys::fork()? else { return Ok(None) };
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Some(Self { pid: Pid::from_raw(pid), signals, status: None }))
+        Ok(Some(Self { pid: Pid::from_raw(pid), signals, status: None, killed: false }))
     }
 
     /// Waits until it ends; gives its status.
@@ -141,6 +159,19 @@ impl Child {
         Ok(false)
     }
 
+    /// Ends it, and all that it has left behind. What has a reaper is left to
+    /// that, which has to do more.
+    fn end(&self, proc: &HostProc, has_reaper: bool) {
+        if !has_reaper {
+            return proc.kill_children();
+        }
+        if self.status.is_none() {
+            // It may have ended just now.
+            let _ = kill(self.pid, Signal::SIGKILL);
+        }
+        while !matches!(wait(WaitOptions::empty()), Err(rustix::io::Errno::CHILD)) {}
+    }
+
     /// Reaps whatever has ended.
     fn reap(&mut self) -> Result<(), Error> {
         loop {
@@ -154,7 +185,10 @@ impl Child {
             }
             self.status = match (changed.exit_status(), changed.terminating_signal()) {
                 (Some(code), _) => Some(code as u8),
-                (_, Some(signal)) => Some(128 + signal as u8),
+                (_, Some(signal)) => {
+                    self.killed = true;
+                    Some(128 + signal as u8)
+                }
                 _ => {
                     // Stop with it, and go on with it.
                     raise(Signal::SIGSTOP).tried(|| "cannot stop")?;
@@ -205,26 +239,10 @@ impl Target {
     }
 }
 
-/// A policy that is there must be one that can be added to.
-fn check(file: &Path) -> Result<(), Error> {
-    match File::options().read(true).write(true).open(file) {
-        Ok(mut file_there) => merged(file, &mut file_there, &BTreeMap::new()).map(drop),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            rustix::fs::accessat(
-                rustix::fs::CWD,
-                dir,
-                rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
-                rustix::fs::AtFlags::EACCESS,
-            )
-            .tried(|| format!("cannot write the policy {file:?}"))
-        }
-        Err(error) => Err(Error::new(format!("cannot write the policy {file:?}")).because(error)),
-    }
-}
-
 impl Supervisor {
-    fn run(mut self, socket: &OwnedFd) -> Result<u8, Error> {
+    /// Answers until the last one that could ask is gone, or somebody wants it to
+    /// end. Whether there is something to be written.
+    fn watch(&mut self, socket: &OwnedFd) -> Result<bool, Error> {
         let mut listener: Option<OwnedFd> = None;
         // Until the command is executed, or nothing is left that could do it.
         let mut socket = Some(socket);
@@ -241,8 +259,7 @@ impl Supervisor {
             };
             let [signals, killed, said, asked] = fds.map(|fd| fd.revents());
             if !killed.is_empty() {
-                self.proc.kill_children();
-                return Ok(125);
+                return Ok(false);
             }
             if let Some(from) = listener.as_ref().filter(|_| !asked.is_empty()) {
                 if asked.contains(PollFlags::IN) {
@@ -261,14 +278,9 @@ impl Supervisor {
             }
             let ends = !signals.is_empty() && self.child.signalled()?;
             if ends || self.child.status.is_some() && listener.is_none() && socket.is_none() {
-                break;
+                return Ok(!failed);
             }
         }
-        if !failed && !self.counts.is_empty() {
-            self.write()?;
-        }
-        self.proc.kill_children();
-        Ok(self.child.status.unwrap_or(125))
     }
 
     /// Answers one question.
@@ -284,23 +296,6 @@ impl Supervisor {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::new("cannot let a system call go on").because(errno)),
         }
-    }
-
-    fn write(&self) -> Result<(), Error> {
-        let cannot = || format!("cannot write the policy {:?}", self.file);
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(&self.file).tried(cannot)?;
-        // Others may learn for the same file.
-        flock(&file, FlockOperation::LockExclusive).tried(cannot)?;
-        let text = merged(&self.file, &mut file, &self.counts)?;
-        // Room first, so that a full disk leaves what is there.
-        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, text.len() as u64) {
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::SPIPE | rustix::io::Errno::NODEV) => {}
-            result => result.tried(cannot)?,
-        }
-        let seekable = file.rewind().is_ok();
-        file.write_all(text.as_bytes()).tried(cannot)?;
-        if seekable { file.set_len(text.len() as u64).tried(cannot) } else { Ok(()) }
     }
 }
 

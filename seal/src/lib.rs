@@ -16,6 +16,7 @@ pub mod caps;
 pub mod cli;
 mod error;
 pub mod exec;
+mod file;
 pub mod getopt;
 mod identity;
 mod learn;

@@ -19,12 +19,13 @@ pub const OPTIONS: &[Opt] = &[
             "FILE may be -. JSON is that of Docker and Podman, read for the capabilities that CMD will have: without \
          --caps none it lets root do more. In Kafel KILL and DENY end the thread alone, KILL_PROCESS all of it, and a \
          policy without DEFAULT kills; a file is included from beside the one that names it. Several filters hold all at once. Calls of 32-bit programs and of x32 \
-         kill the process, whatever the policy says. Without a supervisor and a tracer USER_NOTIF and TRACE fail with \
-         ENOSYS.",
+         kill the process, whatever the policy says. USER_NOTIF fails with ENOSYS, as there is no supervisor. TRACE is \
+         no refusal: CMD may trace its own children.",
         ),
     Opt::newer(' ', "syscalls-string", Required("KAFEL"), "Likewise by the policy itself"),
     Opt::newer(' ', "bpf", Required("FD"), "Load the ready program that can be read from this fd")
-        .docs("It alone decides what becomes of 32-bit programs and of x32."),
+        .docs("It alone decides what becomes of 32-bit programs and of x32, and what it leaves to a supervisor \
+             (USER_NOTIF) CMD can make itself the supervisor of."),
     Opt::newer(' ', "allow-syscalls", Required("A,B,…"), "Refuse all other system calls (EPERM)"),
     Opt::newer(' ', "deny-syscalls", Required("A,B,…"), "Refuse these system calls (EPERM)"),
     Opt::newer(' ', "syscalls-log", No, "Log what the filter refuses")
@@ -34,12 +35,14 @@ pub const OPTIONS: &[Opt] = &[
         .docs("With seal CMD may be left out."),
     Opt::newer(' ', "learn", Required("FILE"), "Write a policy that allows what CMD and its children use").docs(
         "To a FILE that is there it adds, before all else that it says: what CMD uses only now and then takes a second run. It ends when the \
-             last process that CMD has started does. Calls of 32-bit programs and of x32 kill the process.",
+             last process that CMD has started does. Calls of 32-bit programs and of x32 kill the process. \
+             With contain the PID of the container is in inject --list, not that of the process that was started.",
     ),
     Opt::newer(' ', "files", Required("ro|rw|rx:PATH"), "Refuse all files but these, to read, write or execute")
         .docs(
             "By Landlock, of version 3; rwx is for all three, none for no file at all. What is open already stays so, \
-             and what files there are, their modes and owners, is no secret. A dynamic program needs rx of itself and \
+             and Landlock refuses no look at modes and owners, no change of \
+             them, and no connection to a unix socket by its path. A dynamic program needs rx of itself and \
              of its libraries; most want /dev/null and /proc.",
         ),
     Opt::newer(' ', "ports", Required("bind|connect:N"), "Refuse all TCP ports but these").docs(
@@ -48,10 +51,12 @@ pub const OPTIONS: &[Opt] = &[
              \"none\".",
     ),
     Opt::newer(' ', "scope", Required("signal,unix"), "Refuse signals, abstract unix sockets to the outside")
-        .docs("By Landlock, of version 6."),
+        .docs("By Landlock, of version 6: the processes that CMD did not start, which it may then not trace either, and \
+             sockets without a path."),
     Opt::newer(' ', "no-new-privs", No, "Set no_new_privs; implied where CMD's rights are limited")
         .docs("By every option but --binary, --fds, --parent-death, --umask and --personality."),
-    Opt::newer(' ', "no-userns", No, "Refuse further user namespaces"),
+    Opt::newer(' ', "no-userns", No, "Refuse to make or enter user namespaces")
+        .docs("clone3(2) is said not to exist, and setns(2) has to name a kind of namespace."),
     Opt::newer(' ', "no-tty-input", No, "Refuse to type into the terminal (TIOCSTI, TIOCLINUX)"),
     Opt::newer(' ', "dumpable", Required("no"), "Nobody may trace CMD or look into it; implies --binary")
         .docs("CMD itself, which cannot change that (prctl) but by executing a program, and no script."),

@@ -56,6 +56,10 @@ fn read(file: &Path) -> Option<String> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file).ok()?;
     let mut bytes = Vec::new();
     file.take(MAX).read_to_end(&mut bytes).ok()?;
+    // What is cut off would be another line.
+    if bytes.len() as u64 == MAX {
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n')?);
+    }
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use rustix::fs::Mode;
 
 use crate::access::Access;
 use crate::exec::{self, Environment, Image};
+use crate::file::replace;
 use crate::learn::{self, Target};
 use crate::memfd::{self, Sealed};
 use crate::syscalls::filters::{Compiled, Filters};
@@ -55,6 +56,7 @@ pub struct Sealing {
     personality: Option<u32>,
     identity: Option<identity::Wanted>,
     in_memory: bool,
+    has_reaper: bool,
     /// Whether HOME is to be that of `--as`.
     sets_home: bool,
 }
@@ -129,6 +131,11 @@ impl Sealing {
         self.sets_home = true;
     }
 
+    /// CMD has a reaper, which ends what it leaves behind when the tool is killed.
+    pub fn set_reaper(&mut self) {
+        self.has_reaper = true;
+    }
+
     /// CMD will be run from memory, by [`Sealing::exec_copy`].
     pub fn set_in_memory(&mut self) {
         self.in_memory = true;
@@ -178,7 +185,7 @@ impl Sealing {
         if !self.filters.is_empty() {
             let capabilities = self.capabilities(permitted)?;
             if self.explain {
-                cli::print(&self.filters.explain(capabilities)?)?;
+                cli::print(self.filters.explain(capabilities)?.as_bytes())?;
                 return Ok(Some(0));
             }
             let compiled = self.filters.compile(capabilities, has_command.then(|| self.starts_by()))?;
@@ -191,7 +198,7 @@ impl Sealing {
             self.compiled = Some((capabilities, compiled));
         }
         if let (Some(file), true) = (&self.learn, has_command) {
-            self.learner = Some(learn::start(tool, file)?);
+            self.learner = Some(learn::start(tool, file, self.has_reaper)?);
         }
         Ok(None)
     }
@@ -308,6 +315,8 @@ impl Sealing {
         if let Some(wanted) = &self.identity {
             let identity = wanted.find()?;
             identity.take()?;
+            // That has set it to fs.suid_dumpable; the exec will set it anew.
+            nix::sys::prctl::set_dumpable(false).tried(|| "cannot become undumpable")?;
             caps::regain()?;
             if let (true, Some(home)) = (self.sets_home, &identity.home) {
                 environment.set("HOME", home.as_os_str());
@@ -389,7 +398,8 @@ fn leave(fds: &[i32], needed: Option<i32>) -> Result<(), Error> {
 fn emit(file: &Path, bytes: &[u8]) -> Result<(), Error> {
     let cannot = || format!("cannot write the program to {file:?}");
     if file == Path::new("-") {
-        return std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()).tried(cannot);
+        return cli::print(bytes);
     }
-    std::fs::write(file, bytes).tried(cannot)
+    let mut opened = File::options().write(true).create(true).truncate(false).open(file).tried(cannot)?;
+    replace(&mut opened, bytes).tried(cannot)
 }

@@ -305,3 +305,20 @@ pub fn parent_death_signal() -> i32 {
     unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
     signal
 }
+
+/// A signal that is ignored as long as this lives.
+pub struct Ignored(i32, libc::sighandler_t);
+
+impl Ignored {
+    pub fn signal(signal: i32) -> Self {
+        // SAFETY: to ignore is no handler of ours that could run.
+        Self(signal, unsafe { libc::signal(signal, libc::SIG_IGN) })
+    }
+}
+
+impl Drop for Ignored {
+    fn drop(&mut self) {
+        // SAFETY: it was so before, and these programs have no handlers.
+        unsafe { libc::signal(self.0, self.1) };
+    }
+}

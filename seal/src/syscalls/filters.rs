@@ -40,6 +40,8 @@ enum Wanted {
 /// Programs, ready to be loaded.
 pub struct Compiled {
     programs: Vec<Program>,
+    /// The one of them that is no ready one.
+    own: Option<Program>,
     log: bool,
 }
 
@@ -103,10 +105,19 @@ impl Filters {
         let flags = Value::Arg { index: 0, wide: true };
         let newuser = Value::And(Box::new(flags), Box::new(Value::Number(libc::CLONE_NEWUSER as u64)));
         let makes_one = Condition::Compare(Test::Ne, newuser, Value::Number(0));
+        // Who enters one that is there has all capabilities in it, too. With 0 any
+        // kind of namespace is entered.
+        let kind = || Value::Arg { index: 1, wide: false };
+        let of_users = Value::And(Box::new(kind()), Box::new(Value::Number(libc::CLONE_NEWUSER as u64)));
+        let enters_one = Condition::Any(vec![
+            Condition::Compare(Test::Eq, kind(), Value::Number(0)),
+            Condition::Compare(Test::Ne, of_users, Value::Number(0)),
+        ]);
         let denied = Action::Errno(Errno::EPERM as u16);
         self.refuse([
             ("clone", Some(makes_one.clone()), denied),
             ("unshare", Some(makes_one), denied),
+            ("setns", Some(enters_one), denied),
             ("clone3", None, Action::Errno(Errno::ENOSYS as u16)),
         ]);
     }
@@ -183,8 +194,11 @@ impl Filters {
     pub fn compile(&self, capabilities: caps::Set, starts: Option<&str>) -> Result<Compiled, Error> {
         let (policies, log) = self.policies(capabilities)?;
         let mut programs = self.programs.clone();
-        if !policies.is_empty() {
-            programs.push(compile(ARCH, &policies)?);
+        let own = if policies.is_empty() { None } else { Some(compile(ARCH, &policies)?) };
+        if let Some(own) = &own {
+            // What is ENOSYS in place of USER_NOTIF must not come before another errno.
+            let at = if own.iter().any(asks_supervisor) { 0 } else { programs.len() };
+            programs.insert(at, own.clone());
         }
         if let Some(call) = starts.filter(|call| programs.iter().any(|program| !may(program, call))) {
             return Err(Error::new(format!("the filter refuses {call}, with which the command is started")).hint(
@@ -201,7 +215,7 @@ impl Filters {
             others.extend(last);
             programs = others;
         }
-        Ok(Compiled { programs, log })
+        Ok(Compiled { programs, own, log })
     }
 
     /// The table of `--explain`.
@@ -230,7 +244,8 @@ impl Compiled {
     pub fn load(&self) -> Result<(), Error> {
         let flags = if self.log { libc::SECCOMP_FILTER_FLAG_LOG } else { 0 };
         for program in &self.programs {
-            sys::seccomp_set_filter(program, flags).map_err(|errno| {
+            let own = self.own.as_ref().filter(|own| *own == program).map(without_supervisor);
+            sys::seccomp_set_filter(own.as_ref().unwrap_or(program), flags).map_err(|errno| {
                 let hint = match errno {
                     Errno::EINVAL => Some("the kernel takes this program for no filter of system calls"),
                     Errno::ENOMEM => Some("there are too many filters already"),
@@ -243,6 +258,19 @@ impl Compiled {
         }
         Ok(())
     }
+}
+
+/// What asks a supervisor fails with ENOSYS, since there is none; the kernel does
+/// the same, until the command makes itself the supervisor of a filter that it
+/// loads in its turn, and lets itself go on.
+fn without_supervisor(program: &Program) -> Program {
+    let enosys = Action::Errno(Errno::ENOSYS as u16).code();
+    program.iter().map(|one| if asks_supervisor(one) { sock_filter { k: enosys, ..*one } } else { *one }).collect()
+}
+
+fn asks_supervisor(one: &sock_filter) -> bool {
+    let returns = u32::from(one.code) == libc::BPF_RET | libc::BPF_K;
+    returns && one.k & libc::SECCOMP_RET_ACTION_FULL == libc::SECCOMP_RET_USER_NOTIF
 }
 
 /// Whether a program may let a system call through.

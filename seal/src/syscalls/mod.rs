@@ -23,7 +23,7 @@
 //! | `KILL`, `KILL_THREAD`, `DENY` | `KILL`, `KILL_THREAD` | `KILL_THREAD` | SIGSYS ends the thread |
 //! | `TRAP(N)` | `TRAP` (N is 0) | `TRAP` and N | SIGSYS, `si_errno` is N |
 //! | `ERRNO(N)` | `ERRNO`, `errnoRet` | `ERRNO` and N | fails with N, at most 4095 |
-//! | `USER_NOTIF` | refused | `USER_NOTIF` | fails with ENOSYS: there is no supervisor |
+//! | `USER_NOTIF` | refused | `USER_NOTIF`, loaded as `ERRNO` | fails with ENOSYS: there is no supervisor |
 //! | `TRACE(N)` | `TRACE`, `errnoRet` | `TRACE` and N | ENOSYS without a tracer |
 //! | `LOG` | `LOG` | `LOG` | runs and is logged |
 //! | `ALLOW` | `ALLOW` | `ALLOW` | runs |
@@ -47,7 +47,8 @@
 //! one that was loaded last. That is done here beforehand: all policies become
 //! one program, so that none can refuse seccomp(2) to the next. Only a ready
 //! program (`--bpf`) is loaded as it is, before that one, or after it if it
-//! refuses seccomp(2). What `ALLOW` says in one filter is no more than that this
+//! refuses seccomp(2). USER_NOTIF is loaded as an errno, since the command could
+//! make itself the supervisor of what is left to one. What `ALLOW` says in one filter is no more than that this
 //! one does not mind.
 //!
 //! With SECCOMP_FILTER_FLAG_LOG the kernel logs what any program of ours refuses.

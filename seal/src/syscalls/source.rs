@@ -55,9 +55,9 @@ impl Source {
         let place = format!("{}:{number}:{}", plain(&self.name), before.chars().count() + 1);
         // A line that nobody could read, as in a program, is not shown.
         if line.chars().count() > 200 {
-            return Error::new(format!("{place}: {message}"));
+            return Error::new(format!("{place}: {}", plain(message)));
         }
-        Error::new(format!("{place}: {message}\n    {line}\n    {indent}^"))
+        Error::new(format!("{place}: {}\n    {line}\n    {indent}^", plain(message)))
     }
 
     /// As [`Source::error`], where the place is known by line and column, from 1 on.
