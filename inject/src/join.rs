@@ -100,7 +100,7 @@ pub fn run(options: &mut Options, called: &Called) -> Result<u8, Error> {
             return error;
         }
         starting.iter().for_each(|starting| starting.before_exec());
-        called.exec_sealed(&options.sealing, &options.command, &environment)
+        called.exec_by(|argv, environment| options.sealing.exec(argv, environment), &options.command, &environment)
     };
     let tied = options.ties.kill_child.is_some() || options.ties.forward;
     if options.no_fork || !tied && flags & namespace::PID.flag == 0 {

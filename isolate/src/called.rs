@@ -8,7 +8,7 @@ use std::path::Path;
 
 use seal::exec::{self, Environment};
 use seal::getopt::{Opt, Page};
-use seal::{Error, Sealing, cli};
+use seal::{Error, cli};
 
 use crate::process::Status;
 
@@ -63,18 +63,23 @@ impl Called {
     /// Becomes `command`, by default the user's shell: a login shell under the
     /// name of util-linux. Returns only on failure.
     pub fn exec(&self, command: &[OsString], environment: &Environment) -> Error {
-        self.exec_sealed(&Sealing::default(), command, environment)
+        self.exec_by(exec::exec, command, environment)
     }
 
-    /// As [`Called::exec`], with rights taken away before.
-    pub fn exec_sealed(&self, sealing: &Sealing, command: &[OsString], environment: &Environment) -> Error {
+    /// As [`Called::exec`], where `exec` does more before the command that is named.
+    pub fn exec_by(
+        &self,
+        exec: impl Fn(&[OsString], &Environment) -> Error,
+        command: &[OsString],
+        environment: &Environment,
+    ) -> Error {
         if let Some(name) = command.first() {
-            let error = sealing.exec(command, environment);
+            let error = exec(command, environment);
             return if self.theirs { their_failure(error, name) } else { error };
         }
         let mut shell = environment.get("SHELL").filter(|shell| !shell.is_empty()).map(OsStr::to_owned);
         if !self.theirs {
-            return sealing.exec(&[shell.unwrap_or_else(|| "/bin/sh".into())], environment);
+            return exec(&[shell.unwrap_or_else(|| "/bin/sh".into())], environment);
         }
         shell = shell.or_else(|| {
             let entry = seal::passwd::by_uid(Path::new("/etc/passwd"), rustix::process::getuid().as_raw());
