@@ -180,3 +180,17 @@ fn every_call_and_argument_has_a_name() {
         }
     }
 }
+
+/// In Kafel an error, unless it is for another architecture; in a profile skipped.
+#[test]
+fn a_name_that_the_architecture_lacks() {
+    let arm = |text: &str| kafel::parse(Source::of_option("policy", text.into()), Arch::Aarch64);
+    let said = arm("ALLOW { open }").unwrap_err().to_string();
+    let first = "policy:1:9: aarch64 has no system call \"open\": \"open ON x86_64\" is skipped here\n";
+    assert!(said.starts_with(first), "{said}");
+    let skipped = arm("ALLOW { open ON x86_64 { filename == 1 }, openat }").unwrap();
+    assert_eq!(skipped.rules.iter().map(|rule| rule.number).collect::<Vec<_>>(), [56]);
+    let text = r#"{"defaultAction": "SCMP_ACT_KILL", "syscalls": [{"names": ["open", "openat"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    let source = Source::of_option("profile", text.into());
+    assert_eq!(profile::parse(&source, Arch::Aarch64, |_| false).unwrap().0, skipped);
+}

@@ -1,11 +1,13 @@
 //! The callers: root, and an ordinary user with subordinate ids.
 
 use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Root, TempDir};
+use crate::{Root, TempDir, copy_program};
 
 /// The ordinary user that `tests/run` makes.
 const USER: &str = "nstools-test";
@@ -77,6 +79,29 @@ impl Who {
         let mut command = self.command(bin().join(name));
         command.arg0(name);
         command
+    }
+
+    /// `seal OPTIONS`, to be followed by a command.
+    pub fn seal(&self, options: &[&str]) -> Command {
+        let mut command = self.tool("seal");
+        command.args(options);
+        command
+    }
+
+    /// A copy of a program, where every user may execute it.
+    pub fn program_for_all(&self, from: impl AsRef<Path>) -> (TempDir, PathBuf) {
+        let dir = self.dir();
+        fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        let path = dir.join(from.as_ref().file_name().unwrap());
+        copy_program(from, &path);
+        (dir, path)
+    }
+
+    /// A script of this caller.
+    pub fn script(&self, path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        self.give(path);
     }
 
     /// `contain OPTIONS ROOT sh -c SCRIPT`.

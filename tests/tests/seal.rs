@@ -1,19 +1,15 @@
 //! `seal`: a program run from memory that nothing can write to.
 #![forbid(unsafe_code)]
 
-use std::fs::Permissions;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::{ffi::OsStr, fs};
 
 use tests::{Run, TempDir, Who, both};
 
 /// An executable script of `who`.
 fn script(who: &Who, dir: &TempDir, name: &str, text: &str) -> std::path::PathBuf {
     let path = dir.join(name);
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    who.give(&path);
+    who.script(&path, text);
     path
 }
 

@@ -1,30 +1,16 @@
 //! `seal`: what a command starts with, and who may look into it.
 #![forbid(unsafe_code)]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
-use tests::{Report, Run, Running, TempDir, Who, both, copy_program, report};
+use tests::{Report, Run, Running, TempDir, Who, both, report};
 
 const PYTHON: &str = "/usr/bin/python3";
 
 /// The probe, where every user may execute it.
 fn probe(who: &Who) -> (TempDir, PathBuf) {
-    let dir = who.dir();
-    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
-    let path = dir.join("probe");
-    copy_program(env!("CARGO_BIN_EXE_probe"), &path);
-    (dir, path)
-}
-
-/// `seal OPTIONS`, to be followed by a command.
-fn seal(who: &Who, options: &[&str]) -> Command {
-    let mut command = who.tool("seal");
-    command.args(options);
-    command
+    who.program_for_all(env!("CARGO_BIN_EXE_probe"))
 }
 
 #[test]
@@ -59,7 +45,7 @@ fn fds_that_were_not_named_are_closed() {
         }
         let without = fds(&report(&mut opened(many, &["--umask", "022"])));
         assert!([0, 1, 2, 5, 7, 9].iter().all(|fd| without.contains(fd)), "{without:?}");
-        let none = seal(who, &["--fds", "none", "sh", "-c", "[ -e /proc/$$/fd/1 ] || exit 7"]).ran();
+        let none = who.seal(&["--fds", "none", "sh", "-c", "[ -e /proc/$$/fd/1 ] || exit 7"]).ran();
         assert_eq!(none.code(), 7);
         let refused = |redirections: &str, list: &str| opened(redirections, &["--fds", list]).ran();
         assert_eq!(refused("", "0,1,2,8").fails(125), "seal: --fds 8: no such fd is open\n");
@@ -85,11 +71,9 @@ fn a_sealed_script_runs_with_few_fds() {
     both(|who| {
         let dir = who.dir();
         let script = dir.join("script");
-        fs::write(&script, "#!/bin/sh\necho ran\n").unwrap();
-        fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-        who.give(&script);
+        who.script(&script, "#!/bin/sh\necho ran\n");
         // Its interpreter reads it through an fd, which is the tool's doing.
-        assert_eq!(seal(who, &["--binary", "--fds", "0,1,2"]).arg(&script).ran().out(), "ran");
+        assert_eq!(who.seal(&["--binary", "--fds", "0,1,2"]).arg(&script).ran().out(), "ran");
     });
 }
 
@@ -117,10 +101,10 @@ print('told', flush=True)";
         }
         let (_dir, probe) = probe(who);
         for (name, number) in [("KILL", "9"), ("sigterm", "15"), ("RTMIN+3", "37")] {
-            assert_eq!(report(seal(who, &["--parent-death", name]).arg(&probe))["pdeathsig"], number);
+            assert_eq!(report(who.seal(&["--parent-death", name]).arg(&probe))["pdeathsig"], number);
         }
         for name in ["NOSUCH", "", "15"] {
-            let refused = seal(who, &["--parent-death", name, "true"]).ran();
+            let refused = who.seal(&["--parent-death", name, "true"]).ran();
             assert_eq!(refused.fails(125), format!("seal: --parent-death {name:?} is no name of a signal\n"));
         }
     });
@@ -131,10 +115,10 @@ fn the_umask() {
     both(|who| {
         let (_dir, probe) = probe(who);
         for (text, shown) in [("027", "027"), ("0", "000"), ("777", "777"), ("0077", "077")] {
-            assert_eq!(report(seal(who, &["--umask", text]).arg(&probe))["umask"], shown);
+            assert_eq!(report(who.seal(&["--umask", text]).arg(&probe))["umask"], shown);
         }
         for text in ["1000", "8", "", "-1", "u=rwx", "0o22"] {
-            let refused = seal(who, &["--umask", text, "true"]).ran();
+            let refused = who.seal(&["--umask", text, "true"]).ran();
             assert_eq!(refused.fails(125), format!("seal: --umask {text:?} is no octal number up to 777\n"));
         }
     });
@@ -166,10 +150,10 @@ fn the_personality() {
         ];
         let show = ["cat", "/proc/self/personality"];
         for (list, shown) in cases {
-            assert_eq!(seal(who, &["--personality", list]).args(show).ran().out(), shown, "{list}");
+            assert_eq!(who.seal(&["--personality", list]).args(show).ran().out(), shown, "{list}");
         }
         // It is set, not added to.
-        let mut nested = seal(who, &["--personality", "uname26", "seal", "--personality", "linux"]);
+        let mut nested = who.seal(&["--personality", "uname26", "seal", "--personality", "linux"]);
         assert_eq!(nested.args(show).ran().out(), "00000000");
         let near = "seal: hint: did you mean addr-no-randomize?\n";
         for (list, word, hint) in [
@@ -179,7 +163,7 @@ fn the_personality() {
             ("linux32,", "", "seal: hint: there are linux, linux32, "),
             ("0x100000000", "0x100000000", "seal: hint: there are linux, linux32, "),
         ] {
-            let said = seal(who, &["--personality", list, "true"]).ran().fails(125).to_owned();
+            let said = who.seal(&["--personality", list, "true"]).ran().fails(125).to_owned();
             let start = format!("seal: --personality: unknown name {word:?}\n{hint}");
             assert!(said.starts_with(&start), "{said}");
         }
@@ -191,10 +175,10 @@ fn numbers_that_are_not_taken() {
     both(|who| {
         // personality(2) takes this one for a question.
         for list in ["0xffffffff", "4294967295", "0xfffffffe,1"] {
-            let ran = seal(who, &["--personality", list, "echo", "ran"]).ran();
+            let ran = who.seal(&["--personality", list, "echo", "ran"]).ran();
             assert_eq!((ran.code(), ran.text()), (125, String::new()), "{list}");
         }
-        let refused = seal(who, &["--umask", "+7", "echo", "ran"]).ran();
+        let refused = who.seal(&["--umask", "+7", "echo", "ran"]).ran();
         assert_eq!(refused.fails(125), "seal: --umask \"+7\" is no octal number up to 777\n");
     });
 }
@@ -231,9 +215,9 @@ print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)";
             (&[][..], "works works works works works works", "1"),
             (&["--dumpable", "no"], "refused refused refused refused refused refused", "0"),
         ] {
-            let mut victim = seal(who, &[none, options].concat());
+            let mut victim = who.seal(&[none, options].concat());
             let mut running = Running::ready(victim.args([PYTHON, "-c", program]));
-            let mut other = seal(who, none);
+            let mut other = who.seal(none);
             other.args([PYTHON, "-c", LOOK, &running.pid().to_string()]);
             assert_eq!(other.ran().out(), seen, "{options:?}");
             running.say("");
@@ -251,14 +235,14 @@ print(libc.prctl(3, 0, 0, 0, 0))";
         let root: &[&[&str]] = &[&["--caps", "all"], &["--caps", "chown"], &["--as", "nstools-test"]];
         let user: &[&[&str]] = &[&[], &["--caps", "none"], &["--no-userns", "--files", "rx:/"], &["--fds", "0,1,2"]];
         for options in user.iter().chain(root.iter().filter(|_| who.is_root())) {
-            let mut command = seal(who, &["--dumpable", "no"]);
+            let mut command = who.seal(&["--dumpable", "no"]);
             assert_eq!(command.args(*options).args([PYTHON, "-c", ask]).ran().out(), "0", "{options:?}");
         }
         // PR_SET_DUMPABLE is 4. What it starts in its place is dumpable again.
         let undo = format!("{ask}\nlibc.prctl(4, 1, 0, 0, 0)\nprint(libc.prctl(3, 0, 0, 0, 0))");
-        assert_eq!(seal(who, &["--dumpable", "no", PYTHON, "-c", &undo]).ran().out(), "0\n0");
+        assert_eq!(who.seal(&["--dumpable", "no", PYTHON, "-c", &undo]).ran().out(), "0\n0");
         let again = ["--dumpable", "no", "sh", "-c", "exec \"$@\"", "sh", PYTHON, "-c", ask];
-        assert_eq!(seal(who, &again).ran().out(), "1");
+        assert_eq!(who.seal(&again).ran().out(), "1");
     });
 }
 
@@ -267,17 +251,15 @@ fn what_cannot_be_made_undumpable() {
     both(|who| {
         let dir = who.dir();
         let script = dir.join("script");
-        fs::write(&script, "#!/bin/sh\necho ran\n").unwrap();
-        fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-        who.give(&script);
+        who.script(&script, "#!/bin/sh\necho ran\n");
         let said = format!(
             "seal: --dumpable no: {script:?} is a script\n\
              seal: hint: its interpreter would be dumpable: name that, and the script as its argument\n"
         );
-        assert_eq!(seal(who, &["--dumpable", "no"]).arg(&script).ran().fails(125), said);
-        assert_eq!(seal(who, &["--dumpable", "no", "sh"]).arg(&script).ran().out(), "ran");
+        assert_eq!(who.seal(&["--dumpable", "no"]).arg(&script).ran().fails(125), said);
+        assert_eq!(who.seal(&["--dumpable", "no", "sh"]).arg(&script).ran().out(), "ran");
         for value in ["yes", "", "No"] {
-            let refused = seal(who, &["--dumpable", value, "true"]).ran();
+            let refused = who.seal(&["--dumpable", value, "true"]).ran();
             assert_eq!(refused.fails(125), format!("seal: --dumpable {value:?}\nseal: hint: there is only no\n"));
         }
     });

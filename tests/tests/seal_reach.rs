@@ -293,3 +293,24 @@ fn all_of_it_in_one_line() {
         }
     });
 }
+
+/// What is refused to the command is not refused to what comes before, and paths
+/// that the command may not read are read for its sake.
+#[test]
+fn landlock_and_then_the_filter_come_last() {
+    both(|who| {
+        let policy = "ERRNO(1) { landlock_create_ruleset, landlock_add_rule, landlock_restrict_self, seccomp, capset, \
+                      prctl, personality, setgroups, setresuid, setresgid, close_range } DEFAULT ALLOW";
+        let mut command = who.tool("seal");
+        command
+            .args(["--syscalls-string", policy])
+            .args("--files rx:/bin/busybox --scope signal --caps none".split(' '));
+        command.args("--umask 027 --personality 0 --fds 0,1,2 --parent-death KILL".split(' '));
+        if who.is_root() {
+            command.args(["--as", "nstools-test"]);
+        }
+        let told = command.args(["/bin/busybox", "sh", "-c", "umask; echo </etc/passwd"]).ran();
+        assert_eq!(told.text(), "0027");
+        assert!(told.stderr.contains("/etc/passwd: Permission denied"), "{}", told.stderr);
+    });
+}

@@ -13,23 +13,12 @@ const PYTHON: &str = "/usr/bin/python3";
 
 /// The probe, where every user may execute it.
 fn probe(who: &Who) -> (TempDir, PathBuf) {
-    let dir = who.dir();
-    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
-    let path = dir.join("probe");
-    copy_program(env!("CARGO_BIN_EXE_probe"), &path);
-    (dir, path)
-}
-
-/// `seal OPTIONS`, to be followed by a command.
-fn seal(who: &Who, options: &[&str]) -> Command {
-    let mut command = who.tool("seal");
-    command.args(options);
-    command
+    who.program_for_all(env!("CARGO_BIN_EXE_probe"))
 }
 
 /// `seal OPTIONS` of a program in Python.
 fn python(who: &Who, options: &[&str], program: &str) -> Command {
-    let mut command = seal(who, options);
+    let mut command = who.seal(options);
     command.args([PYTHON, "-c", program]);
     command
 }
@@ -53,13 +42,13 @@ fn exactly_the_capabilities_named_whatever_the_uid() {
         ];
         for (list, wanted) in cases {
             for user in [&[][..], &["--as", "nstools-test"], &["--as", "0:0"], &["--as", "54321:54321"]] {
-                let shown = report(seal(who, &["--caps", list]).args(user).arg(&probe));
+                let shown = report(who.seal(&["--caps", list]).args(user).arg(&probe));
                 assert_eq!(capability_sets(&shown), [wanted; 5], "{list} {user:?}");
                 assert_eq!(shown["no_new_privs"], "Ok(true)");
             }
         }
         // The kernel's own words.
-        let status = seal(who, &["--caps", "chown", "grep", "^Cap", "/proc/self/status"]).ran().out();
+        let status = who.seal(&["--caps", "chown", "grep", "^Cap", "/proc/self/status"]).ran().out();
         let expected = ["Inh", "Prm", "Eff", "Bnd", "Amb"].map(|set| format!("Cap{set}:\t0000000000000001"));
         assert_eq!(status, expected.join("\n"));
     });
@@ -71,14 +60,14 @@ fn a_user_has_none_and_cannot_get_one() {
         let (_dir, probe) = probe(who);
         let bounding = capability_sets(&report(&mut who.command(&probe)))[3];
         for list in ["none", "all", "all,-chown"] {
-            let shown = report(seal(who, &["--caps", list]).arg(&probe));
+            let shown = report(who.seal(&["--caps", list]).arg(&probe));
             // To take from the bounding set is a privilege; no_new_privs closes it.
             assert_eq!(capability_sets(&shown), [0, 0, 0, bounding, 0], "{list}");
             assert_eq!(shown["no_new_privs"], "Ok(true)");
         }
-        let refused = seal(who, &["--caps", "chown,kill", "true"]).ran();
+        let refused = who.seal(&["--caps", "chown,kill", "true"]).ran();
         assert_eq!(refused.fails(125), "seal: --caps chown,kill: this process has no such capability\n");
-        let refused = seal(who, &["--securebits", "noroot", "true"]).ran();
+        let refused = who.seal(&["--securebits", "noroot", "true"]).ran();
         let said = "seal: cannot set the securebits: Operation not permitted\n\
                     seal: hint: that takes CAP_SETPCAP, and bits that are not locked\n";
         assert_eq!(refused.fails(125), said);
@@ -138,13 +127,13 @@ fn capabilities_that_do_not_exist() {
             ("all,", "", hint),
         ];
         for (list, name, hint) in cases {
-            let refused = seal(who, &["--caps", list, "true"]).ran();
+            let refused = who.seal(&["--caps", list, "true"]).ran();
             assert_eq!(refused.fails(125), format!("seal: --caps: unknown capability {name:?}\n{hint}"));
         }
-        let mut nested = seal(who, &["--caps", "none", "seal", "--caps", "kill", "true"]);
+        let mut nested = who.seal(&["--caps", "none", "seal", "--caps", "kill", "true"]);
         assert_eq!(nested.ran().fails(125), "seal: --caps kill: this process has no such capability\n");
         let (_dir, probe) = probe(who);
-        let shown = report(seal(who, &["--caps", "none", "seal", "--caps", "all"]).arg(probe));
+        let shown = report(who.seal(&["--caps", "none", "seal", "--caps", "all"]).arg(probe));
         assert_eq!(shown["cap.permitted"], "0");
     });
 }
@@ -184,7 +173,7 @@ fn set_uid_programs_and_file_capabilities_give_nothing_back() {
         let chown = [0x0200_0001u32, 1, 0, 0, 0].map(u32::to_le_bytes).concat();
         setxattr(&capable, "security.capability", &chown, XattrFlags::empty()).unwrap();
         let run = |options: &[&str], program: &PathBuf| {
-            report(seal(who, options).args(["sh", "-c", "exec \"$0\""]).arg(program))
+            report(who.seal(options).args(["sh", "-c", "exec \"$0\""]).arg(program))
         };
         let uid = who.uid;
         for options in SEALING {
@@ -201,8 +190,8 @@ fn set_uid_programs_and_file_capabilities_give_nothing_back() {
             assert_eq!(run(options, &capable)["cap.effective"], "1", "{options:?}");
         }
         // A memfd has neither.
-        assert_eq!(report(seal(who, &[]).arg(&set_uid))["uid"], format!("{uid} {uid} {uid}"));
-        assert_eq!(report(seal(who, &[]).arg(&capable))["cap.effective"], "0");
+        assert_eq!(report(who.seal(&[]).arg(&set_uid))["uid"], format!("{uid} {uid} {uid}"));
+        assert_eq!(report(who.seal(&[]).arg(&capable))["cap.effective"], "0");
     });
 }
 
@@ -223,19 +212,19 @@ fn each_securebit_acts() {
         ];
         for (list, bits) in cases {
             for more in [&[][..], &["--caps", "all"], &["--as", "nstools-test"]] {
-                let shown = report(seal(who, &["--securebits", list]).args(more).arg(&probe));
+                let shown = report(who.seal(&["--securebits", list]).args(more).arg(&probe));
                 assert_eq!(shown["securebits"], format!("{bits:x}"), "{list} {more:?}");
                 assert_eq!(shown["no_new_privs"], "Ok(true)");
             }
         }
         // What uid 0 alone gives is gone, what was named stays.
-        assert_eq!(report(seal(who, &["--securebits", "noroot"]).arg(&probe))["cap.permitted"], "0");
+        assert_eq!(report(who.seal(&["--securebits", "noroot"]).arg(&probe))["cap.permitted"], "0");
         assert_eq!(
-            capability_sets(&report(seal(who, &["--securebits", "noroot", "--caps", "chown"]).arg(&probe))),
+            capability_sets(&report(who.seal(&["--securebits", "noroot", "--caps", "chown"]).arg(&probe))),
             [1; 5]
         );
         for list in ["nosuch", "", "noroot,"] {
-            let refused = seal(who, &["--securebits", list, "true"]).ran();
+            let refused = who.seal(&["--securebits", list, "true"]).ran();
             let name = list.rsplit(',').next().unwrap();
             let said = refused.fails(125);
             assert!(said.starts_with(&format!("seal: --securebits: unknown bit {name:?}\n")), "{said}");
@@ -249,7 +238,7 @@ fn a_securebit_that_no_exec_leaves_is_an_error() {
     as_root(|who| {
         // The kernel clears SECBIT_KEEP_CAPS, so that the command would never have it.
         for list in ["keep-caps", "noroot,keep-caps"] {
-            assert_eq!(seal(who, &["--securebits", list, "echo", "ran"]).ran().code(), 125, "{list}");
+            assert_eq!(who.seal(&["--securebits", list, "echo", "ran"]).ran().code(), 125, "{list}");
         }
     });
 }
@@ -269,7 +258,7 @@ print(libc.prctl(47, 2, 0, 0, 0))";
         assert_eq!(python(who, &["--caps", "chown", "--securebits", "no-cap-ambient-raise"], raise).ran().out(), "-1");
         let barred = ["--caps", "all", "--securebits", "no-cap-ambient-raise", "seal", "--caps", "chown", "true"];
         let said = "seal: cannot set the ambient capability chown: Operation not permitted\n";
-        assert_eq!(seal(who, &barred).ran().fails(125), said);
+        assert_eq!(who.seal(&barred).ran().fails(125), said);
         let ids = "import os
 os.setresuid(5, 5, 5)
 print([line for line in open('/proc/self/status') if line.startswith('CapEff')][0].split()[1].lstrip('0'))";
@@ -338,10 +327,10 @@ fn users_that_are_nobody() {
             assert_eq!(refused.fails(125), format!("seal: --as {user:?}: {why}"));
         }
         for text in ["", ":", ":x", "web:", "a:b:c"] {
-            let refused = seal(who, &["--as", text, "true"]).ran();
+            let refused = who.seal(&["--as", text, "true"]).ran();
             assert_eq!(refused.fails(125), format!("seal: --as {text:?} is no NAME|UID[:GROUP|GID]\n"));
         }
-        assert_eq!(seal(who, &["--as", "nstools-test", "no-such-program"]).ran().code(), 127);
+        assert_eq!(who.seal(&["--as", "nstools-test", "no-such-program"]).ran().code(), 127);
     });
 }
 
@@ -361,7 +350,7 @@ fn an_id_that_is_none_is_not_taken() {
 fn an_ordinary_user_cannot_be_another() {
     as_user(|who| {
         for user in ["nobody", "root", &who.name] {
-            let refused = seal(who, &["--as", user, "true"]).ran();
+            let refused = who.seal(&["--as", user, "true"]).ran();
             let said = refused.fails(125);
             let first = "seal: cannot set the supplementary groups: Operation not permitted\n\
                          seal: hint: that is for root";
