@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use isolate::called::Called;
 use isolate::fork::{Starting, fork};
+use isolate::named::{Named, not_yours};
 use isolate::namespace::{self, Namespace};
 use isolate::{credentials, process};
 use nix::errno::Errno;
@@ -19,7 +20,6 @@ use seal::exec::Environment;
 use seal::{Context, Error, caps};
 
 use crate::options::{Dir, Options, Source};
-use crate::target::{Named, not_yours};
 use crate::{cgroup, follow};
 
 /// The process whose namespaces are entered.

@@ -21,6 +21,7 @@ pub mod fork;
 pub mod inside;
 pub mod loopback;
 mod mounts;
+pub mod named;
 pub mod namespace;
 pub mod options;
 mod outside;

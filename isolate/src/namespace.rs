@@ -81,6 +81,11 @@ pub fn owner(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     sys::ns_get_userns(namespace.as_fd())
 }
 
+/// The user that made a user namespace, as a uid here.
+pub fn made_by(user_namespace: impl AsFd) -> Result<u32, Errno> {
+    sys::ns_get_owner_uid(user_namespace.as_fd())
+}
+
 /// The network namespace of a socket.
 pub fn of_socket(socket: impl AsFd) -> Result<OwnedFd, Errno> {
     sys::siocgskns(socket.as_fd())

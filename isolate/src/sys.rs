@@ -131,6 +131,7 @@ pub fn discard(signal: libc::c_int) {
 }
 
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
+const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
 const NS_GET_ID: libc::Ioctl = 0x8008_b70d_u32 as libc::Ioctl;
 const SIOCGSKNS: libc::Ioctl = 0x894c;
 
@@ -145,6 +146,14 @@ pub fn ns_get_userns(namespace: BorrowedFd) -> Result<OwnedFd, Errno> {
 pub fn siocgskns(socket: BorrowedFd) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no argument and gives a new fd, which nothing else knows.
     unsafe { Ok(OwnedFd::from_raw_fd(Errno::result(libc::ioctl(socket.as_raw_fd(), SIOCGSKNS))?)) }
+}
+
+/// NS_GET_OWNER_UID (ioctl_ns(2)): the uid of who made a user namespace.
+pub fn ns_get_owner_uid(namespace: BorrowedFd) -> Result<libc::uid_t, Errno> {
+    let mut uid: libc::uid_t = 0;
+    // SAFETY: the kernel writes one uid_t to the pointer, which is ours.
+    Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID, &raw mut uid) })?;
+    Ok(uid)
 }
 
 /// NS_GET_ID, since Linux 6.18: the number that a namespace alone ever has.
