@@ -10,7 +10,7 @@ use isolate::namespace::{self, Namespace};
 use isolate::{inside, process};
 use nix::sched::{CloneFlags, setns};
 use pseudo::IdMap;
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstat, fstatfs, open, openat, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstatfs, open, openat, statx};
 use rustix::process::{chroot, fchdir};
 use seal::{Context, Error};
 

@@ -2,4 +2,5 @@
 //!
 pub mod filter;
 pub mod link;
+pub mod net;
 pub mod socket;

@@ -1,1 +1,4 @@
-fn main() {}
+//! `netwire SUBCOMMAND [OPERAND]... [OPTION]...`.
+#![no_main]
+
+seal::main!(seal::cli::run("netwire", || Ok(0)));

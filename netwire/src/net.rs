@@ -1,0 +1,159 @@
+//! Network namespaces: how users name them, and how they are entered.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use isolate::named::{Named, gone};
+use isolate::{namespace, process};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use rustix::fs::{fstat, readlink};
+use seal::{Context, Error};
+
+/// Where namespaces have names (ip-netns(8)).
+pub const NAMED: &str = "/run/netns";
+
+/// A network namespace.
+pub struct Net {
+    fd: OwnedFd,
+    /// The inode that identifies it.
+    pub inode: u64,
+    /// What it is in messages: `process 4242`, `web`; empty for the caller's own.
+    pub shown: String,
+    /// What ports that lead there are named for.
+    pub label: String,
+}
+
+/// Where a target leads: to a namespace, or to none by that name in [`NAMED`].
+pub enum Found {
+    /// It is there.
+    Net(Net),
+    /// Nothing of this name is.
+    Missing(String),
+}
+
+impl Net {
+    /// The caller's own.
+    pub fn here() -> Result<Self, Error> {
+        let fd = File::open("/proc/self/ns/net").tried(|| "cannot open /proc/self/ns/net")?;
+        Self::of(fd.into(), String::new(), "here".into())
+    }
+
+    /// Finds what TARGET names.
+    pub fn find(target: &OsStr) -> Result<Found, Error> {
+        let bytes = target.as_bytes();
+        if target == "." {
+            return Self::here().map(Found::Net);
+        }
+        if bytes.contains(&b'/') {
+            let label = Path::new(target).file_name().unwrap_or(target).to_string_lossy().into_owned();
+            let fd = File::open(target).tried(|| format!("cannot open the network namespace {target:?}"))?;
+            return Self::of_file(fd, target, target.to_string_lossy().into_owned(), label).map(Found::Net);
+        }
+        if bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b':') && !bytes.is_empty() {
+            return Self::of_process(target).map(Found::Net);
+        }
+        let path = named(target)?;
+        let name = target.to_string_lossy().into_owned();
+        match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Found::Missing(name)),
+            opened => {
+                let fd = opened.tried(|| format!("cannot open the network namespace {target:?}"))?;
+                Self::of_file(fd, path.as_os_str(), name.clone(), name).map(Found::Net)
+            }
+        }
+    }
+
+    /// As [`Net::find`] for one that has to be there.
+    pub fn open(target: &OsStr) -> Result<Self, Error> {
+        match Self::find(target)? {
+            Found::Net(net) => Ok(net),
+            Found::Missing(name) => Err(missing(&name)),
+        }
+    }
+
+    /// That of a process, or of the container that it supervises.
+    fn of_process(target: &OsStr) -> Result<Self, Error> {
+        let named = Named::parse(target)?;
+        let mut refused = None;
+        for pid in named.candidates()? {
+            match File::open(format!("/proc/{pid}/ns/net")) {
+                // What was opened was of the one that was named only if that still runs.
+                Ok(_) if process::has_ended(&named.pidfd) => return Err(gone(named.pid)),
+                Ok(fd) => return Self::of(fd.into(), format!("process {}", named.pid), named.pid.to_string()),
+                Err(error) => {
+                    refused = refused.or(Some(Error::new(format!("cannot look into process {pid}")).because(error)))
+                }
+            }
+        }
+        Err(refused.map_or_else(|| gone(named.pid), |error| named.refused(error)))
+    }
+
+    fn of_file(file: File, what: &OsStr, shown: String, label: String) -> Result<Self, Error> {
+        let link = readlink(format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&file)), Vec::new());
+        if !link.is_ok_and(|link| link.as_bytes().starts_with(b"net:[")) {
+            return Err(Error::new(format!("{what:?} is no network namespace")));
+        }
+        Self::of(file.into(), shown, label)
+    }
+
+    /// One that is open already.
+    pub fn of(fd: OwnedFd, shown: String, label: String) -> Result<Self, Error> {
+        let inode = fstat(&fd).tried(|| "cannot look at a network namespace")?.st_ino;
+        Ok(Self { fd, inode, shown, label })
+    }
+
+    /// Takes this process into it.
+    pub fn enter(&self) -> Result<(), Error> {
+        setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(|errno| {
+            let of = if self.shown.is_empty() { String::new() } else { format!(" of {}", self.shown) };
+            let hint = (errno == Errno::EPERM).then(|| self.who_may());
+            Error::new(format!("cannot enter the network namespace{of}")).because(errno).maybe_hint(hint)
+        })
+    }
+
+    /// Whose rights it takes to change it, for a hint.
+    pub fn who_may(&self) -> String {
+        let inside = "run netwire inside it, or as root";
+        let Ok(owner) = namespace::owner(&self.fd) else {
+            return format!("a user namespace owns it that is not below yours: {inside}");
+        };
+        let maker = namespace::made_by(&owner).map_or_else(
+            |_| "another user's".to_owned(),
+            |uid| match seal::passwd::by_uid(Path::new("/etc/passwd"), uid) {
+                Some(entry) => format!("{}'s", entry.name),
+                None => format!("uid {uid}'s"),
+            },
+        );
+        let inode = fstat(&owner).map_or(0, |stat| stat.st_ino);
+        if namespace::USER.inode(None).is_ok_and(|own| own == inode) {
+            return "your user namespace owns it and you are not root there: as an ordinary user, wire namespaces of \
+                    your own with: pseudo isolate netwire …"
+                .to_owned();
+        }
+        format!("it belongs to {maker} user namespace user:[{inode}], of which root may change it: {inside}")
+    }
+}
+
+impl AsFd for Net {
+    fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The path of a name in [`NAMED`].
+pub fn named(name: &OsStr) -> Result<PathBuf, Error> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.len() > 255 || name == "." || name == ".." || bytes.contains(&b'/') {
+        return Err(Error::new(format!("{name:?} is no name for a network namespace")));
+    }
+    Ok(Path::new(NAMED).join(name))
+}
+
+/// That there is none of this name.
+pub fn missing(name: &str) -> Error {
+    Error::new(format!("there is no network namespace {name:?} in {NAMED}"))
+}
