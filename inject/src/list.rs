@@ -7,6 +7,7 @@ use std::path::Path;
 
 use isolate::container::{self, Container};
 use isolate::process;
+use seal::cli::printable;
 use seal::{Context, Error};
 
 struct Row {
@@ -78,14 +79,6 @@ fn as_table(rows: &[Row]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// What a container's owner chose must not steer the terminal of who lists it.
-fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
 }
 
 fn as_json(rows: &[Row]) -> String {

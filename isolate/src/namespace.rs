@@ -50,6 +50,11 @@ impl Namespace {
         Ok(statat(CWD, format!("/proc/{who}/ns/{}", self.name), AtFlags::empty())?.st_ino)
     }
 
+    /// Whether an fd is of a namespace of this type.
+    pub fn is_of(&self, fd: impl AsFd) -> bool {
+        sys::ns_get_nstype(fd.as_fd()).is_ok_and(|flag| flag as u64 == self.flag)
+    }
+
     /// An fd of the namespace of this type that alone ever has this number
     /// (NS_GET_ID, Linux 6.18). Before 6.19 it is found only if a process is in
     /// it that the caller may look into.

@@ -131,6 +131,7 @@ pub fn discard(signal: libc::c_int) {
 }
 
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
 const NS_GET_ID: libc::Ioctl = 0x8008_b70d_u32 as libc::Ioctl;
 const SIOCGSKNS: libc::Ioctl = 0x894c;
@@ -146,6 +147,12 @@ pub fn ns_get_userns(namespace: BorrowedFd) -> Result<OwnedFd, Errno> {
 pub fn siocgskns(socket: BorrowedFd) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no argument and gives a new fd, which nothing else knows.
     unsafe { Ok(OwnedFd::from_raw_fd(Errno::result(libc::ioctl(socket.as_raw_fd(), SIOCGSKNS))?)) }
+}
+
+/// NS_GET_NSTYPE (ioctl_ns(2)): the CLONE_NEW* of a namespace; ENOTTY if it is none.
+pub fn ns_get_nstype(namespace: BorrowedFd) -> Result<libc::c_int, Errno> {
+    // SAFETY: the ioctl takes no argument.
+    Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) })
 }
 
 /// NS_GET_OWNER_UID (ioctl_ns(2)): the uid of who made a user namespace.

@@ -4,15 +4,21 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 
 use netlink_packet_core::{DefaultNla, NLM_F_REQUEST};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::tc::TcMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use seal::Context;
 
+use crate::declaration::Route;
 use crate::socket::{DUMP, Refusal, Request, Socket, attributes_of, number};
+use crate::words::Rate;
 
 /// A hardware address of Ethernet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -74,21 +80,103 @@ impl Links {
 
 /// The links of the socket's namespace, or of the one that it knows by the number `nsid`.
 pub fn links(socket: &mut Socket, nsid: Option<i32>) -> Result<Links, Refusal> {
-    let request = || {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        message.attributes.extend(nsid.map(LinkAttribute::IfNetnsId));
-        Request::of(RouteNetlinkMessage::GetLink(message), DUMP)
-    };
-    let mut links: Links = socket.dump(request, |links: &mut Links, _, body| {
-        links.0.extend(read_link(body).map(|link| (link.index, link)));
-    })?;
+    let mut links = without_addresses(socket, nsid)?;
     for (index, address) in addresses(socket, nsid, None)? {
         if let Some(link) = links.0.get_mut(&index) {
             link.addresses.push(address);
         }
     }
     Ok(links)
+}
+
+/// Likewise without their addresses.
+pub fn without_addresses(socket: &mut Socket, nsid: Option<i32>) -> Result<Links, Refusal> {
+    let request = || {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        message.attributes.extend(nsid.map(LinkAttribute::IfNetnsId));
+        Request::of(RouteNetlinkMessage::GetLink(message), DUMP)
+    };
+    socket.dump(request, |links: &mut Links, _, body| {
+        links.0.extend(read_link(body).map(|link| (link.index, link)));
+    })
+}
+
+/// The unicast routes of the main table, and the links that they leave by.
+pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(Route, u32)>, Refusal> {
+    let request = || Request::of(RouteNetlinkMessage::GetRoute(RouteMessage::default()), DUMP);
+    socket.dump(request, |found: &mut Vec<_>, _, body| found.extend(read_route(body)))
+}
+
+/// struct rtmsg and its attributes.
+fn read_route(body: &[u8]) -> Option<(Route, u32)> {
+    let (header, rest) = body.split_at_checked(12)?;
+    let any = match i32::from(header[0]) {
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    if header[4] != libc::RT_TABLE_MAIN || header[7] != libc::RTN_UNICAST {
+        return None;
+    }
+    let mut route = Route { to: Address { ip: any, prefix: header[1] }, via: None, dev: None, metric: None };
+    let mut dev = 0;
+    for (kind, value) in attributes_of(rest) {
+        match kind {
+            libc::RTA_DST => route.to.ip = ip_of(value)?,
+            libc::RTA_GATEWAY => route.via = ip_of(value),
+            libc::RTA_OIF => dev = number(value),
+            libc::RTA_PRIORITY => route.metric = Some(number(value)),
+            _ => {}
+        }
+    }
+    Some((route, dev))
+}
+
+/// How much may leave by a link; 0 where no token bucket filter says.
+pub(crate) fn rate(socket: &mut Socket, index: u32) -> Result<Rate, Refusal> {
+    const ROOT: u32 = u32::MAX;
+    const KIND: u16 = 1;
+    const OPTIONS: u16 = 2;
+    const PARMS: u16 = 1;
+    const RATE64: u16 = 4;
+    let request = || Request::of(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::with_index(index as i32)), DUMP);
+    socket.dump(request, |rate: &mut Rate, _, body| {
+        // struct tcmsg: the link at 4, the parent at 12.
+        let Some((header, rest)) = body.split_at_checked(20) else { return };
+        let of_link = number(&header[4..]) == index && number(&header[12..]) == ROOT;
+        if !of_link || !attributes_of(rest).any(|(kind, value)| kind == KIND && value == b"tbf\0") {
+            return;
+        }
+        for (_, options) in attributes_of(rest).filter(|(kind, _)| *kind == OPTIONS) {
+            for (kind, value) in attributes_of(options) {
+                match kind {
+                    PARMS if rate.0 == 0 => rate.0 = 8 * u64::from(number(value.get(8..).unwrap_or_default())),
+                    RATE64 => rate.0 = 8 * value.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes)),
+                    _ => {}
+                }
+            }
+        }
+    })
+}
+
+/// Where a vxlan sends what it does not know the place of.
+pub(crate) fn remotes(socket: &mut Socket, index: u32) -> Result<Vec<IpAddr>, Refusal> {
+    const NDA_DST: u16 = 1;
+    const NDA_LLADDR: u16 = 2;
+    let request = || {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = index;
+        Request::of(RouteNetlinkMessage::GetNeighbour(message), DUMP)
+    };
+    socket.dump(request, |found: &mut Vec<_>, _, body| {
+        let Some((header, rest)) = body.split_at_checked(12) else { return };
+        let any = attributes_of(rest).any(|(kind, value)| kind == NDA_LLADDR && value == [0; 6]);
+        if any && number(&header[4..]) == index {
+            found.extend(attributes_of(rest).find(|(kind, _)| *kind == NDA_DST).and_then(|(_, value)| ip_of(value)));
+        }
+    })
 }
 
 /// One link with its addresses, by its number; ENODEV where there is none.
@@ -197,6 +285,17 @@ pub fn family(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
+impl Mac {
+    /// One that is nobody's: random, of the locally administered (IEEE 802, 8.2).
+    pub fn random() -> Result<Self, seal::Error> {
+        let mut bytes = [0; 6];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+            .tried(|| "cannot get random bytes for a MAC address")?;
+        bytes[0] = bytes[0] & 0xfe | 2;
+        Ok(Self(bytes))
+    }
+}
+
 impl Address {
     /// Its bits, of which an IPv4 address has the lowest 32.
     pub fn bits(ip: IpAddr) -> u128 {
@@ -215,6 +314,22 @@ impl Address {
     pub fn subnet_holds(&self, ip: IpAddr) -> bool {
         let differ = Self::bits(self.ip) ^ Self::bits(ip);
         self.ip.is_ipv4() == ip.is_ipv4() && differ.checked_shr(self.host_bits()).unwrap_or(0) == 0
+    }
+
+    /// The first address of its subnet, whose host bits are 0.
+    pub fn first(&self) -> IpAddr {
+        let host = 1u128.checked_shl(self.host_bits()).map_or(u128::MAX, |size| size - 1);
+        self.from_bits(Self::bits(self.ip) & !host)
+    }
+
+    /// Its subnet.
+    pub fn network(&self) -> Self {
+        Self { ip: self.first(), ..*self }
+    }
+
+    /// An address of the same family.
+    pub fn from_bits(&self, bits: u128) -> IpAddr {
+        if self.ip.is_ipv4() { IpAddr::V4((bits as u32).into()) } else { IpAddr::V6(bits.into()) }
     }
 
     /// Whether it is one of every link's own (RFC 4291, 2.5.6).

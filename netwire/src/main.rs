@@ -1,4 +1,4 @@
-//! `netwire SUBCOMMAND [OPERAND]... [OPTION]...`.
+//! `netwire COMMAND [OPERAND]... [OPTION]...`.
 #![no_main]
 
-seal::main!(seal::cli::run("netwire", || Ok(0)));
+seal::main!(seal::cli::run("netwire", || netwire::run(std::env::args_os().skip(1).collect())));

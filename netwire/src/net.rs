@@ -10,7 +10,7 @@ use isolate::named::{Named, gone};
 use isolate::{namespace, process};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use rustix::fs::{fstat, readlink};
+use rustix::fs::fstat;
 use seal::{Context, Error};
 
 /// Where namespaces have names (ip-netns(8)).
@@ -93,8 +93,7 @@ impl Net {
     }
 
     fn of_file(file: File, what: &OsStr, shown: String, label: String) -> Result<Self, Error> {
-        let link = readlink(format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&file)), Vec::new());
-        if !link.is_ok_and(|link| link.as_bytes().starts_with(b"net:[")) {
+        if !namespace::NET.is_of(&file) {
             return Err(Error::new(format!("{what:?} is no network namespace")));
         }
         Self::of(file.into(), shown, label)

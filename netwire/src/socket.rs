@@ -16,6 +16,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::SocketAddr;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::sys::socket::{setsockopt, sockopt};
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -42,7 +43,6 @@ pub struct Refusal {
 pub struct Socket {
     socket: netlink_sys::Socket,
     number: u32,
-    buffer: Box<[u8]>,
 }
 
 impl Request {
@@ -103,7 +103,7 @@ impl Socket {
             // Without it a dump would ignore the namespace that it is to be of.
             socket.set_netlink_get_strict_chk(true)?;
         }
-        Ok(Self { socket, number: 0, buffer: vec![0; RECEIVED].into() })
+        Ok(Self { socket, number: 0 })
     }
 
     /// Sends all of these requests and tells what became of each: an error of
@@ -142,31 +142,58 @@ impl Socket {
     }
 
     /// Sends messages that the kernel takes all or none of, begun and ended as
-    /// a transaction of nftables is. Fails with the first refusal.
+    /// a transaction of nftables is; the one before the end asks for an
+    /// acknowledgement. Fails with the first refusal.
     pub fn transact(&mut self, mut messages: Vec<Request>) -> Result<(), Refusal> {
-        let mut bytes = Vec::new();
+        let (first, mut bytes) = (self.number.wrapping_add(1), Vec::new());
         for message in &mut messages {
             self.number = self.number.wrapping_add(1);
             bytes.extend_from_slice(message.numbered(self.number));
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
-        // All of it has to be in one message, and answers come for all that fails.
-        setsockopt(&self.socket.as_fd(), sockopt::SndBufForce, &(2 * bytes.len() + (64 << 10)))
-            .and_then(|()| setsockopt(&self.socket.as_fd(), sockopt::RcvBufForce, &(8 << 20)))
-            .map_err(io::Error::from)?;
-        self.send(&bytes)?;
-        let (last, mut refused, mut answered) = (self.number, None, false);
-        while !answered {
-            self.receive(|header, body| {
-                if header.message_type == NLMSG_ERROR {
-                    answered |= header.sequence_number == last;
-                    if let (Err(refusal), None) = (outcome(header, body), &refused) {
-                        refused = Some(refusal);
+        self.make_room(bytes.len())?;
+        self.send(&bytes).map_err(|error| match error.raw_os_error() {
+            Some(libc::EMSGSIZE) => Refusal {
+                errno: libc::EMSGSIZE,
+                says: Some(format!("net.core.wmem_max would have to be {}", bytes.len())),
+            },
+            _ => error.into(),
+        })?;
+        // By now the kernel has answered all that fails and all that asks for it: of what begins a transaction
+        // and what ends it only that it fails, before Linux 6.10; and of what is malformed nothing at all.
+        let (mut refused, mut acknowledged) = (None, false);
+        let answered = loop {
+            let read = self.receive_as(RecvFlags::DONTWAIT, |header, body| {
+                let ours = (header.sequence_number.wrapping_sub(first) as usize) < messages.len();
+                if ours && header.message_type == NLMSG_ERROR {
+                    match outcome(header, body) {
+                        Ok(()) => acknowledged = true,
+                        Err(refusal) => _ = refused.get_or_insert(refusal),
                     }
                 }
-            })?;
+            });
+            if let Err(error) = read {
+                break error;
+            }
+        };
+        match (refused, answered.kind()) {
+            (Some(refusal), _) => Err(refusal),
+            (None, io::ErrorKind::WouldBlock) if acknowledged => Ok(()),
+            (None, io::ErrorKind::WouldBlock) => Err(Refusal { errno: libc::EBADMSG, says: None }),
+            (None, _) => Err(answered.into()),
         }
-        refused.map_or(Ok(()), Err)
+    }
+
+    /// Makes room for one message of so many bytes and the answers to it: as
+    /// much as needed where this is the machine's root, else as much as the
+    /// machine gives all (net.core.wmem_max).
+    fn make_room(&self, bytes: usize) -> io::Result<()> {
+        const ANSWERS: usize = 8 << 20;
+        let socket = self.socket.as_fd();
+        setsockopt(&socket, sockopt::SndBufForce, &bytes).or_else(|_| setsockopt(&socket, sockopt::SndBuf, &bytes))?;
+        setsockopt(&socket, sockopt::RcvBufForce, &ANSWERS)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &ANSWERS))?;
+        Ok(())
     }
 
     /// Asks for all of something: `each` gets the type and the body of every
@@ -237,15 +264,20 @@ impl Socket {
     }
 
     /// Reads one datagram and hands on the messages in it.
-    fn receive(&mut self, mut each: impl FnMut(&NetlinkHeader, &[u8])) -> io::Result<()> {
+    fn receive(&self, each: impl FnMut(&NetlinkHeader, &[u8])) -> io::Result<()> {
+        self.receive_as(RecvFlags::empty(), each)
+    }
+
+    fn receive_as(&self, flags: RecvFlags, mut each: impl FnMut(&NetlinkHeader, &[u8])) -> io::Result<()> {
+        let mut datagram = Vec::with_capacity(RECEIVED);
         let length = loop {
-            match recv(&self.socket, &mut *self.buffer, RecvFlags::TRUNC) {
+            match recv(&self.socket, spare_capacity(&mut datagram), flags | RecvFlags::TRUNC) {
                 Err(Errno::INTR) => {}
                 received => break received?.1,
             }
         };
         // The kernel makes none that is longer.
-        let mut rest = self.buffer.get(..length).ok_or(Errno::MSGSIZE)?;
+        let mut rest = datagram.get(..length).ok_or(Errno::MSGSIZE)?;
         while rest.len() >= HEADER {
             let message = NetlinkBuffer::new_checked(rest).map_err(|_| io::Error::from_raw_os_error(libc::EBADMSG))?;
             let mut header = NetlinkHeader::default();

@@ -63,6 +63,13 @@ pub fn or_shell(words: Vec<OsString>) -> Vec<OsString> {
     vec![std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into())]
 }
 
+/// A name that somebody else may have chosen, so that it does not steer the
+/// terminal that it is shown at.
+pub fn printable(bytes: &[u8]) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    String::from_utf8_lossy(bytes).chars().flat_map(escaped).collect()
+}
+
 /// A number in digits alone, without the sign that Rust's own parsers take.
 pub fn number(text: &str, radix: u32) -> Option<u32> {
     u32::from_str_radix(text, radix).ok().filter(|_| text.starts_with(|c: char| c.is_digit(radix)))

@@ -29,6 +29,11 @@ impl Error {
         Self { tried: tried.into(), ..self }
     }
 
+    /// Says where it happened: `FILE:LINE`.
+    pub fn at(self, place: &str) -> Self {
+        Self { tried: format!("{place}: {}", self.tried), ..self }
+    }
+
     /// Adds the kernel's reason.
     pub fn because(mut self, source: impl Into<io::Error>) -> Self {
         self.source = Some(source.into());

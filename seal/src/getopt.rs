@@ -227,7 +227,6 @@ impl Page<'_> {
 
     /// The man page (man(7)).
     pub fn man(&self) -> String {
-        let escaped = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
         let mut text = format!(
             ".TH {} 1\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.nf\n{}\n.fi\n.SH OPTIONS\n",
             self.tool.to_uppercase(),
@@ -235,6 +234,18 @@ impl Page<'_> {
             escaped(self.about),
             escaped(&self.usage("\n")),
         );
+        self.man_options(&mut text);
+        text
+    }
+
+    /// A section of another man page.
+    pub fn man_section(&self) -> String {
+        let mut text = format!(".SS {} {}\n{}.\n", self.tool, escaped(self.usage), escaped(self.about));
+        self.man_options(&mut text);
+        text
+    }
+
+    fn man_options(&self, text: &mut String) {
         let group = self.group.iter().map(|(_, options)| *options);
         for option in self.options.iter().copied().chain(group).flatten() {
             let _ = writeln!(text, ".TP\n.B {}\n{}.", escaped(left(option).trim_start()), escaped(option.help));
@@ -242,8 +253,11 @@ impl Page<'_> {
                 let _ = writeln!(text, "{}", escaped(option.docs));
             }
         }
-        text
     }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq")
 }
 
 fn left(option: &Opt) -> String {

@@ -22,7 +22,7 @@ mod identity;
 mod learn;
 mod learned;
 pub mod memfd;
-mod nearest;
+pub mod nearest;
 mod options;
 pub mod own;
 pub mod passwd;

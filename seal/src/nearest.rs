@@ -2,7 +2,7 @@
 
 /// The one of `names` that is nearest to `name`, if it is near: a letter more
 /// or less, another one, or two that changed places, one in four letters.
-pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let within = name.len().div_ceil(4);
     // Nobody means anything by a name as long as this.
     if name.len() > 64 {

@@ -5,10 +5,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::link::Mac;
+use netlink_packet_netfilter::NetfilterProtoFamily as Family;
 
-/// Stands for a bridge's own addresses where a port is meant.
-pub const BRIDGE: u32 = u32::MAX;
+use crate::link::Mac;
+use crate::socket::{Refusal, Socket};
+use nft::{TABLE, Transaction};
+
+mod nft;
+mod rule;
+mod rules;
+mod sets;
+
+/// Stands for a bridge's own addresses where a port is meant. No link has this
+/// number, and a hook where a frame comes from no port, or goes to none, tells it.
+pub const BRIDGE: u32 = 0;
 
 /// All that is filtered in a network namespace. Links are named by their
 /// numbers, which the kernel does not use again.
@@ -45,4 +55,55 @@ pub struct Policy {
     /// The links that forwarded nothing before: what comes in by them is
     /// forwarded only as an answer to what was masqueraded.
     pub uplinks: BTreeSet<u32>,
+}
+
+impl Policy {
+    /// What is filtered in the namespace of this socket.
+    pub fn read(socket: &mut Socket) -> Result<Self, Refusal> {
+        loop {
+            let before = sets::generation(socket)?;
+            let policy = sets::read_all(socket)?;
+            // The sets are told one by one: not of what was between two changes.
+            if sets::generation(socket)? == before {
+                return Ok(policy);
+            }
+        }
+    }
+
+    /// Makes of what is filtered, `from`, what has to be, all of it at once or
+    /// nothing. `meta` says that there may be bridges that are left alone, for
+    /// which the kernel has to have what [`has_bridge_meta`] finds out; else
+    /// what is no port of these bridges can send nothing over any.
+    pub fn change(from: &Self, to: &Self, meta: bool, socket: &mut Socket) -> Result<(), Refusal> {
+        const FAMILIES: [Family; 2] = [Family::Bridge, Family::Inet];
+        if from == to {
+            return Ok(());
+        }
+        let mut transaction = Transaction::default();
+        if *to == Self::default() {
+            FAMILIES.into_iter().for_each(|family| transaction.delete_table(family));
+        } else {
+            FAMILIES.into_iter().for_each(|family| transaction.table(family, TABLE));
+            sets::SETS.iter().for_each(|set| transaction.set(set.family, &set.layout));
+            rules::write(&mut transaction, meta, !from.nat.is_empty(), !to.nat.is_empty());
+            sets::change(from, to, &mut transaction);
+        }
+        transaction.send(socket)
+    }
+}
+
+/// Whether rules can tell one bridge from another (CONFIG_NFT_BRIDGE_META).
+/// The transaction that finds out ends with what always fails, so that nothing
+/// of it is ever there.
+pub fn has_bridge_meta(socket: &mut Socket) -> Result<bool, Refusal> {
+    let mut transaction = Transaction::default();
+    rules::write_probe(&mut transaction, "netwire-probe");
+    match transaction.send(socket) {
+        Ok(()) => Ok(true),
+        Err(refusal) => match refusal.errno {
+            libc::EEXIST => Ok(true),
+            libc::EOPNOTSUPP | libc::ENOENT | libc::EINVAL => Ok(false),
+            _ => Err(refusal),
+        },
+    }
 }

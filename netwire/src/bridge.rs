@@ -1,0 +1,407 @@
+//! Bridges as users see them: one whole, however many of the kernel's it takes,
+//! what is wired to it, and which of its addresses are free.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+
+use seal::Error;
+use seal::cli::printable;
+
+use crate::declaration::{Kind, NewLink, Settings};
+use crate::link::Address;
+use crate::plan::Planner;
+use crate::policy::Edit;
+use crate::step::{Make, Phase, What};
+use crate::words::{End, NAME_MAX, Wanted};
+use crate::world::{Known, World};
+
+/// The kernel's limit, BR_MAX_PORTS less the port 0.
+const PORTS_MAX: usize = 1023;
+/// What the first one keeps for further ones.
+const TRUNKS: usize = 64;
+/// From how many wires in one go their bridges are made quiet.
+const MANY: usize = 128;
+
+type Links = HashMap<OsString, Known>;
+
+/// The bridges that were looked at.
+#[derive(Default)]
+pub struct Wholes {
+    known: HashMap<(usize, OsString), Whole>,
+    /// Addresses that were chosen for what is yet to be wired, and for which end.
+    reserved: HashMap<(usize, OsString), HashMap<IpAddr, String>>,
+    /// How many wires are declared.
+    wires: usize,
+}
+
+/// A bridge and those that it is spread over.
+pub struct Whole {
+    /// The one that has the name, and `NAME.1`, `NAME.2`, ….
+    pub members: Vec<OsString>,
+    /// How many ports each has.
+    ports: Vec<usize>,
+    /// Who has which address, once that was asked for.
+    taken: Option<HashMap<IpAddr, String>>,
+    /// Where to look on for a free address, a subnet.
+    next: HashMap<Address, u128>,
+}
+
+impl Whole {
+    /// The ports that lead from one member to another.
+    pub fn trunks(&self, links: &Links) -> Vec<OsString> {
+        let names = self.members.iter().skip(1).flat_map(trunk_of);
+        names.filter(|name| links.contains_key(name)).collect()
+    }
+}
+
+/// The two ends of the pair that ties a further member to the first.
+fn trunk_of(member: &OsString) -> [OsString; 2] {
+    ["-up", "-dn"].map(|end| {
+        let mut name = member.clone();
+        name.push(end);
+        name
+    })
+}
+
+impl Wholes {
+    /// The bridge of this name, which is there or planned.
+    pub fn of(&mut self, world: &mut World, place: usize, name: &OsStr) -> Result<&mut Whole, Error> {
+        let key = (place, name.to_owned());
+        if !self.known.contains_key(&key) {
+            let links = world.links(place)?;
+            let mut members = vec![name.to_owned()];
+            for number in 1.. {
+                let mut member = name.to_owned();
+                member.push(format!(".{number}"));
+                let tied = links.get(&trunk_of(&member)[1]).is_some_and(|trunk| trunk.master.as_deref() == Some(name));
+                if !tied {
+                    break;
+                }
+                members.push(member);
+            }
+            let mut counts: HashMap<&OsStr, usize> = HashMap::new();
+            for known in links.values() {
+                *counts.entry(known.master.as_deref().unwrap_or_default()).or_default() += 1;
+            }
+            let ports = members.iter().map(|member| counts.get(member.as_os_str()).copied().unwrap_or(0)).collect();
+            self.known.insert(key.clone(), Whole { members, ports, taken: None, next: HashMap::new() });
+        }
+        Ok(self.known.get_mut(&key).expect("it was put there above"))
+    }
+}
+
+impl Planner<'_> {
+    /// A bridge that has to be there, or planned.
+    pub fn bridge(&mut self, end: &End) -> Result<End, Error> {
+        let (_, known) = self.world.existing(end)?;
+        if known.link.kind == "bridge" { Ok(end.clone()) } else { Err(Error::new(format!("{end} is no bridge"))) }
+    }
+
+    /// Takes note of the addresses that are chosen for a wire.
+    pub fn reserve(&mut self, new: &NewLink) -> Result<(), Error> {
+        let Kind::Wire { bridge } = &new.kind else { return Ok(()) };
+        self.wholes.wires += 1;
+        let key = (self.world.place(&bridge.target)?, bridge.name.clone());
+        let reserved = self.wholes.reserved.entry(key).or_default();
+        for wanted in &new.settings.addresses {
+            if let Wanted::Given(ip, _) = wanted
+                && let Some(other) = reserved.insert(*ip, new.end.to_string())
+            {
+                return Err(Error::new(format!("{ip} is taken by {other}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether bridges are better made without looking into multicast at first.
+    pub fn are_many(&self) -> bool {
+        self.wholes.wires > MANY
+    }
+
+    pub fn wire(&mut self, bridge: &End, new: &NewLink) -> Result<(), Error> {
+        let bridge = &self.bridge(bridge)?;
+        let [place, far_place] = [self.world.place(&bridge.target)?, self.world.place(&new.end.target)?];
+        let near = if self.is_there(&new.end, "veth")? {
+            self.near(place, bridge, far_place, &new.end)?
+        } else {
+            self.new_wire(place, bridge, far_place, new)?
+        };
+        let addresses = self.addresses(place, bridge, &near.name, new)?;
+        self.settle(&new.end, &new.settings, &addresses)?;
+        self.up(&new.end, Phase::Inside)?;
+        self.up(&near, Phase::Ports)?;
+        let edit = Edit::Wired { bridge: bridge.name.clone(), port: near.name };
+        self.policies.add(place, self.line(), edit, None);
+        self.via(&new.end, &new.via)
+    }
+
+    /// The port of the bridge that a link is wired to.
+    fn near(&mut self, place: usize, bridge: &End, far_place: usize, end: &End) -> Result<End, Error> {
+        let far = self.world.links(far_place)?[&end.name].clone();
+        let near = self.world.links(place)?.values().find(|near| Some(near.link.index) == far.link.below).cloned();
+        let is_wired = Error::new(format!("{end} exists and is not wired to {bridge}"));
+        let Some(near) = near else { return Err(is_wired) };
+        let whole = self.wholes.of(self.world, place, &bridge.name)?;
+        let is_port = near.master.as_ref().is_some_and(|master| whole.members.contains(master));
+        if is_port && self.world.are_peers(place, &near, far_place, &far)? {
+            Ok(bridge.beside(near.link.name))
+        } else {
+            Err(is_wired)
+        }
+    }
+
+    fn new_wire(&mut self, place: usize, bridge: &End, far_place: usize, new: &NewLink) -> Result<End, Error> {
+        let label = self.world.places[far_place].label.clone();
+        let near = bridge.beside(port_name(&label, &new.end.name));
+        if self.world.known(&near)?.is_some() {
+            return Err(Error::new(format!("{near}, as the port for {} would be called, exists", new.end)));
+        }
+        let member = self.room(place, bridge)?;
+        let mut make = Make::of(new, place, None);
+        make.name.clone_from(&near.name);
+        make.settings = Settings { mtu: new.settings.mtu, ..Settings::default() };
+        make.master = Some(member.clone());
+        make.peer = Some((far_place, new.end.name.clone(), new.settings.clone()));
+        let says = format!("wire {} to {bridge} as {}", new.end, printable(near.name.as_bytes()));
+        self.step(Phase::Wires, place, What::Link(Box::new(make)), says);
+        self.planned(place, &near.name, "veth", &Settings::default())?;
+        self.planned(far_place, &new.end.name, "veth", &new.settings)?;
+        self.pair((place, &near.name), (far_place, &new.end.name))?;
+        self.world.existing(&near)?.1.master = Some(member);
+        self.step(Phase::Upon, place, What::Quiet(near.name.clone()), String::new());
+        Ok(near)
+    }
+
+    /// The member that has room for one more port, which may have to be made.
+    fn room(&mut self, place: usize, bridge: &End) -> Result<OsString, Error> {
+        let whole = self.wholes.of(self.world, place, &bridge.name)?;
+        for (at, ports) in whole.ports.iter_mut().enumerate() {
+            let room = if at == 0 { PORTS_MAX - TRUNKS } else { PORTS_MAX };
+            if *ports < room {
+                *ports += 1;
+                return Ok(whole.members[at].clone());
+            }
+        }
+        if whole.ports[0] >= PORTS_MAX {
+            return Err(Error::new(format!("{bridge} has all {PORTS_MAX} ports that a bridge can have")));
+        }
+        let mut member = bridge.name.clone();
+        member.push(format!(".{}", whole.members.len()));
+        let [up, down] = trunk_of(&member);
+        if up.len() > NAME_MAX {
+            return Err(Error::new(format!("{bridge} has all the ports that a bridge can have"))
+                .hint(format!("a shorter name leaves room for further ones, such as {}", printable(up.as_bytes()))));
+        }
+        whole.ports[0] += 1;
+        whole.members.push(member.clone());
+        whole.ports.push(2);
+        self.member(place, bridge, &member, up, down)?;
+        Ok(member)
+    }
+
+    /// A further bridge, tied to the first.
+    fn member(
+        &mut self,
+        place: usize,
+        bridge: &End,
+        member: &OsString,
+        up: OsString,
+        down: OsString,
+    ) -> Result<(), Error> {
+        let end = bridge.beside(member.clone());
+        for name in [member, &up, &down] {
+            if self.world.known(&bridge.beside(name.clone()))?.is_some() {
+                return Err(Error::new(format!(
+                    "{}, which {bridge} needs for more ports, exists",
+                    bridge.beside(name.clone())
+                )));
+            }
+        }
+        let bare = |name: &OsString, kind| NewLink {
+            end: bridge.beside(name.clone()),
+            kind,
+            settings: Settings::default(),
+            via: vec![],
+        };
+        let mut make = Make::of(&bare(member, Kind::Bridge), place, None);
+        make.large = true;
+        self.step(
+            Phase::Links,
+            place,
+            What::Link(Box::new(make)),
+            format!("create the bridge {end}, part of {bridge}"),
+        );
+        self.planned(place, member, "bridge", &Settings::default())?;
+        self.step(Phase::Upon, place, What::Quiet(member.clone()), String::new());
+        let mut make = Make::of(&bare(&up, Kind::Wire { bridge: end.clone() }), place, None);
+        make.master = Some(member.clone());
+        make.peer = Some((place, down.clone(), Settings::default()));
+        self.step(Phase::Wires, place, What::Link(Box::new(make)), String::new());
+        for (name, master) in [(&up, member), (&down, &bridge.name)] {
+            self.planned(place, name, "veth", &Settings::default())?;
+            self.world.existing(&bridge.beside(name.clone()))?.1.master = Some(master.clone());
+            self.step(Phase::Upon, place, What::Quiet(name.clone()), String::new());
+        }
+        self.pair((place, &up), (place, &down))?;
+        self.step(Phase::Upon, place, What::Master { name: down.clone(), bridge: bridge.name.clone() }, String::new());
+        for (name, phase) in [(up, Phase::Ports), (down, Phase::Ports), (member.clone(), Phase::Bridges)] {
+            self.up(&bridge.beside(name), phase)?;
+        }
+        self.step(Phase::After, place, What::Snoop(member.clone()), String::new());
+        Ok(())
+    }
+
+    /// The addresses that a wire's end gets.
+    fn addresses(&mut self, place: usize, bridge: &End, near: &OsStr, new: &NewLink) -> Result<Vec<Address>, Error> {
+        if new.settings.addresses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let subnets: Vec<Address> = self.world.existing(bridge)?.1.link.addresses.clone();
+        let subnets: Vec<Address> = subnets.into_iter().filter(|address| !address.is_link_local()).collect();
+        let has = self.world.existing(&new.end)?.1.link.addresses.clone();
+        self.look_who_has_what(place, bridge)?;
+        let mut addresses = Vec::new();
+        for wanted in &new.settings.addresses {
+            match *wanted {
+                Wanted::Given(ip, prefix) => addresses.push(self.given(place, bridge, near, ip, prefix, &subnets)?),
+                Wanted::Auto if subnets.is_empty() => {
+                    return Err(Error::new(format!("{bridge} has no address, so no subnet to take one from")));
+                }
+                Wanted::Auto => {
+                    let without = |subnet: &&Address| !has.iter().any(|address| subnet.subnet_holds(address.ip));
+                    for subnet in subnets.iter().filter(without) {
+                        addresses.push(self.free(place, bridge, subnet)?);
+                    }
+                }
+            }
+        }
+        Ok(addresses)
+    }
+
+    /// An address that was chosen, which must be of a subnet and nobody else's.
+    fn given(
+        &mut self,
+        place: usize,
+        bridge: &End,
+        near: &OsStr,
+        ip: IpAddr,
+        prefix: Option<u8>,
+        subnets: &[Address],
+    ) -> Result<Address, Error> {
+        let of_family: Vec<_> = subnets.iter().filter(|subnet| subnet.ip.is_ipv4() == ip.is_ipv4()).collect();
+        let subnet = of_family.iter().find(|subnet| subnet.subnet_holds(ip));
+        let prefix = prefix.or(subnet.map(|subnet| subnet.prefix)).unwrap_or(if ip.is_ipv4() { 32 } else { 128 });
+        let address = Address { ip, prefix };
+        if subnet.is_none() && !of_family.is_empty() {
+            let list: Vec<_> = of_family.iter().map(ToString::to_string).collect();
+            return Err(Error::new(format!("{address} is in no subnet of {bridge} ({})", list.join(", "))));
+        }
+        let taken = self.wholes.of(self.world, place, &bridge.name)?.taken.get_or_insert_default();
+        let near = printable(near.as_bytes());
+        match taken.insert(ip, near.clone()) {
+            Some(other) if other != near => Err(Error::new(format!("{ip} is taken by {other}"))),
+            _ => Ok(address),
+        }
+    }
+
+    /// The lowest free address of a subnet.
+    fn free(&mut self, place: usize, bridge: &End, subnet: &Address) -> Result<Address, Error> {
+        let key = (place, bridge.name.clone());
+        let whole = self.wholes.known.get_mut(&key).expect("its addresses were looked at");
+        let (taken, reserved) = (whole.taken.get_or_insert_default(), self.wholes.reserved.get(&key));
+        let first = Address::bits(subnet.first());
+        let size = 1u128.checked_shl(subnet.host_bits()).map_or(u128::MAX, |size| size - 1);
+        // Of two or one each is a host's (RFC 3021, RFC 6164).
+        let (low, high) = match (subnet.ip, subnet.host_bits()) {
+            (_, 0 | 1) => (first, first + size),
+            (IpAddr::V4(_), _) => (first + 1, first + size - 1),
+            (IpAddr::V6(_), _) => (first + 1, first.saturating_add(size)),
+        };
+        let next = whole.next.entry(subnet.network()).or_insert(low);
+        while *next <= high {
+            let ip = subnet.from_bits(*next);
+            *next += 1;
+            if !taken.contains_key(&ip) && !reserved.is_some_and(|reserved| reserved.contains_key(&ip)) {
+                return Ok(Address { ip, ..*subnet });
+            }
+        }
+        Err(Error::new(format!("{} has no free address", subnet.network())))
+    }
+
+    /// Asks what is at the other ends of a bridge's ports for its addresses.
+    fn look_who_has_what(&mut self, place: usize, bridge: &End) -> Result<(), Error> {
+        let whole = self.wholes.of(self.world, place, &bridge.name)?;
+        if whole.taken.is_some() {
+            return Ok(());
+        }
+        let members = whole.members.clone();
+        let mut taken = HashMap::new();
+        let mut ports = Vec::new();
+        for known in self.world.links(place)?.values() {
+            if members.contains(&known.link.name) {
+                let name = printable(known.link.name.as_bytes());
+                taken.extend(known.link.addresses.iter().map(|address| (address.ip, name.clone())));
+            }
+            if known.master.as_ref().is_some_and(|master| members.contains(master)) && known.link.index != 0 {
+                ports.push(known.link.clone());
+            }
+        }
+        for port in ports {
+            if let Some(far) = self.world.far(place, &port)? {
+                let name = printable(port.name.as_bytes());
+                taken.extend(far.addresses.iter().map(|address| (address.ip, name.clone())));
+            }
+        }
+        self.wholes.of(self.world, place, &bridge.name)?.taken = Some(taken);
+        Ok(())
+    }
+}
+
+/// What the port for an interface is called: `LABEL-IF`, shortened so that it
+/// stays one of a kind where that is too long.
+fn port_name(label: &str, interface: &OsStr) -> OsString {
+    let clean = |c: char| if c.is_whitespace() || c.is_control() || "/:@".contains(c) { '_' } else { c };
+    let label: String = label.chars().map(clean).collect();
+    let mut name = OsString::from(format!("{label}-"));
+    name.push(interface);
+    if name.len() <= NAME_MAX {
+        return name;
+    }
+    // FNV-1a, folded to 16 bits.
+    let hash =
+        name.as_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash = format!("{:04x}", (hash >> 16) ^ (hash & 0xffff));
+    let (head, tail) = if interface.len() < NAME_MAX - 5 {
+        (label, interface.to_owned())
+    } else {
+        (label + "-" + &interface.to_string_lossy(), OsString::new())
+    };
+    let room = NAME_MAX - 4 - if tail.is_empty() { 0 } else { 1 + tail.len() };
+    let mut short = OsString::from(&head[..head.floor_char_boundary(room)]);
+    short.push(hash);
+    if !tail.is_empty() {
+        short.push("-");
+        short.push(tail);
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_names() {
+        let name = |label, interface: &str| port_name(label, OsStr::new(interface)).into_string().unwrap();
+        assert_eq!(name("web", "eth0"), "web-eth0");
+        assert_eq!(name("a b", "eth0"), "a_b-eth0");
+        for (label, interface) in [("averyveryverylonglabel", "eth0"), ("web", "fifteen-bytes-x"), ("é", "tenbytes-i")]
+        {
+            assert!(name(label, interface).len() <= NAME_MAX, "{label} {interface}");
+        }
+        assert_ne!(name("averyveryverylong1", "eth0"), name("averyveryverylong2", "eth0"));
+        assert!(name("averyveryverylong1", "eth0").ends_with("-eth0"));
+    }
+}

@@ -1,0 +1,328 @@
+//! The namespaces that a topology is about and what is known of their links:
+//! what was there, and what is planned.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use netlink_packet_core::NLM_F_REQUEST;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use seal::cli::printable;
+use seal::{Context, Error};
+
+use crate::declaration::Route;
+use crate::filter::Policy;
+use crate::link::{self, Link};
+use crate::net::{self, Found, Net};
+use crate::socket::{Refusal, Request, Socket, attributes_of, number};
+use crate::words::{End, Rate};
+
+/// The caller's own namespace.
+pub const HERE: usize = 0;
+
+/// All that is known.
+pub struct World {
+    pub places: Vec<Place>,
+    by_inode: HashMap<u64, usize>,
+    by_target: HashMap<OsString, usize>,
+    /// The names that a topology gives to targets.
+    pub hosts: HashMap<OsString, OsString>,
+    /// The named namespaces that it makes.
+    pub coming: HashSet<OsString>,
+    entered: usize,
+}
+
+/// A namespace.
+pub struct Place {
+    /// `None` until it is made.
+    pub net: Option<Net>,
+    /// What it is in messages.
+    pub shown: String,
+    /// What ports that lead there are named for.
+    pub label: String,
+    /// Its links by name, once they were read.
+    pub links: Option<HashMap<OsString, Known>>,
+    /// The routes of the main table, once they were read.
+    pub routes: Option<Vec<Route>>,
+    socket: Option<Socket>,
+}
+
+/// What is known of a link.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What the kernel says; of a planned one the number is 0.
+    pub link: Link,
+    /// The bridge that it is a port of.
+    pub master: Option<OsString>,
+    /// Where its other end is, of a planned pair.
+    pub peer: Option<(usize, OsString)>,
+}
+
+impl World {
+    pub fn new() -> Result<Self, Error> {
+        // One fd a namespace and one for its socket.
+        let limit = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        let mut world = Self {
+            places: Vec::new(),
+            by_inode: HashMap::new(),
+            by_target: HashMap::new(),
+            hosts: HashMap::new(),
+            coming: HashSet::new(),
+            entered: HERE,
+        };
+        world.add(OsStr::new("."), Net::here()?);
+        Ok(world)
+    }
+
+    /// The namespace that a target leads to.
+    pub fn place(&mut self, target: &OsStr) -> Result<usize, Error> {
+        if let Some(&place) = self.by_target.get(target) {
+            return Ok(place);
+        }
+        let leads = self.hosts.get(target).map_or(target, OsString::as_os_str).to_owned();
+        let place = match Net::find(&leads)? {
+            Found::Net(net) => self.add(&leads, net),
+            Found::Missing(name) if !self.coming.contains(&leads) => return Err(net::missing(&name)),
+            Found::Missing(name) => match self.by_target.get(&leads) {
+                Some(&place) => place,
+                None => self.add_place(Place {
+                    net: None,
+                    shown: printable(name.as_bytes()),
+                    label: name,
+                    links: Some(HashMap::from([("lo".into(), Known::default())])),
+                    routes: Some(Vec::new()),
+                    socket: None,
+                }),
+            },
+        };
+        self.by_target.insert(leads, place);
+        if target != self.by_target_key(target) {
+            self.places[place].label = target.to_string_lossy().into_owned();
+        }
+        self.by_target.insert(target.to_owned(), place);
+        Ok(place)
+    }
+
+    fn by_target_key<'a>(&'a self, target: &'a OsStr) -> &'a OsStr {
+        self.hosts.get(target).map_or(target, OsString::as_os_str)
+    }
+
+    fn add(&mut self, target: &OsStr, net: Net) -> usize {
+        if let Some(&place) = self.by_inode.get(&net.inode) {
+            return place;
+        }
+        let place = self.places.len();
+        self.by_inode.insert(net.inode, place);
+        self.by_target.insert(target.to_owned(), place);
+        let (shown, label) = (printable(net.shown.as_bytes()), net.label.clone());
+        self.add_place(Place { net: Some(net), shown, label, links: None, routes: None, socket: None })
+    }
+
+    fn add_place(&mut self, place: Place) -> usize {
+        self.places.push(place);
+        self.places.len() - 1
+    }
+
+    /// A namespace that was planned is there now, and this process in it.
+    pub fn made(&mut self, place: usize, net: Net) {
+        self.by_inode.insert(net.inode, place);
+        self.places[place].net = Some(net);
+        self.entered = place;
+    }
+
+    /// Takes this process into a namespace.
+    pub fn enter(&mut self, place: usize) -> Result<(), Error> {
+        if self.entered != place {
+            self.net(place).enter()?;
+            self.entered = place;
+        }
+        Ok(())
+    }
+
+    /// A namespace that is there.
+    pub fn net(&self, place: usize) -> &Net {
+        self.places[place].net.as_ref().expect("it is entered after it was made")
+    }
+
+    /// A socket in a namespace, which is kept open.
+    pub fn socket(&mut self, place: usize) -> Result<&mut Socket, Error> {
+        if self.places[place].socket.is_none() {
+            self.enter(place)?;
+            let made = match Socket::route() {
+                // Each can be made again.
+                Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                    self.places.iter_mut().for_each(|place| place.socket = None);
+                    Socket::route()
+                }
+                made => made,
+            };
+            self.places[place].socket = Some(made.tried(|| "cannot make a netlink socket")?);
+        }
+        Ok(self.places[place].socket.as_mut().expect("it was made above"))
+    }
+
+    /// The links of a namespace by name.
+    pub fn links(&mut self, place: usize) -> Result<&mut HashMap<OsString, Known>, Error> {
+        if self.places[place].links.is_none() {
+            let found = link::links(self.socket(place)?, None).map_err(|error| self.unreadable(place, error))?;
+            let names: HashMap<u32, OsString> = found.0.values().map(|link| (link.index, link.name.clone())).collect();
+            let known = |link: Link| {
+                let master = link.master.and_then(|master| names.get(&master).cloned());
+                (link.name.clone(), Known { link, master, peer: None })
+            };
+            self.places[place].links = Some(found.0.into_values().map(known).collect());
+        }
+        Ok(self.places[place].links.as_mut().expect("they were read above"))
+    }
+
+    fn unreadable(&self, place: usize, refusal: Refusal) -> Error {
+        Error::new(format!("cannot read the links of {}", self.place_name(place))).because(refusal)
+    }
+
+    /// A namespace, for messages.
+    pub fn place_name(&self, place: usize) -> String {
+        match self.places[place].shown.as_str() {
+            "" => "this network namespace".into(),
+            shown => shown.into(),
+        }
+    }
+
+    /// A link that is there or planned, where its end says.
+    pub fn known(&mut self, end: &End) -> Result<Option<&mut Known>, Error> {
+        let place = self.place(&end.target)?;
+        Ok(self.links(place)?.get_mut(&end.name))
+    }
+
+    /// A link that has to be there, or planned, and its namespace.
+    pub fn existing(&mut self, end: &End) -> Result<(usize, &mut Known), Error> {
+        let place = self.place(&end.target)?;
+        let known = self.links(place)?.get_mut(&end.name);
+        known.map(|known| (place, known)).ok_or_else(|| Error::new(format!("there is no {end}")))
+    }
+
+    /// The number that the namespace `of` is known by in `within`; `None` where
+    /// it has none, or is the same.
+    pub fn nsid(&mut self, within: usize, of: usize) -> Result<Option<i32>, Error> {
+        let Some(fd) = self.places[of].net.as_ref().map(|net| net.as_fd().as_raw_fd()).filter(|_| within != of) else {
+            return Ok(None);
+        };
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(fd as u32));
+        let mut found = None;
+        let request = Request::of(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST);
+        let asked = self.socket(within)?.get(request, |body| {
+            const NETNSA_NSID: u16 = 1;
+            let rest = body.get(4..).unwrap_or_default();
+            found = attributes_of(rest).find(|(kind, _)| *kind == NETNSA_NSID).map(|(_, value)| number(value) as i32);
+        });
+        asked.tried(|| "cannot tell which network namespaces are wired to one another")?;
+        Ok(found.filter(|&nsid| nsid >= 0))
+    }
+
+    /// Whether `far` in `far_place` is the other end of `near` in `near_place`.
+    pub fn are_peers(&mut self, near_place: usize, near: &Known, far_place: usize, far: &Known) -> Result<bool, Error> {
+        if let Some((place, name)) = &near.peer {
+            return Ok(*place == far_place && *name == far.link.name);
+        }
+        let (near, far) = (&near.link, &far.link);
+        let cross = near.below == Some(far.index) && far.below == Some(near.index) && far.index != 0;
+        let same = near.below_nsid.is_none() && far.below_nsid.is_none();
+        if !cross || near_place == far_place || same {
+            return Ok(cross && near_place == far_place && same);
+        }
+        Ok(near.below_nsid.is_some() && self.nsid(near_place, far_place)? == near.below_nsid)
+    }
+
+    /// Addresses and hardware address of what is at the other end of a port
+    /// that was there before; `None` where that cannot be told.
+    pub fn far(&mut self, place: usize, port: &Link) -> Result<Option<Link>, Error> {
+        let Some(index) = port.below.filter(|_| port.kind == "veth") else { return Ok(None) };
+        match link::link(self.socket(place)?, port.below_nsid, index) {
+            Ok(link) => Ok(Some(link)),
+            // Gone, or in a namespace of somebody else's.
+            Err(refusal) if matches!(refusal.errno, libc::ENODEV | libc::EACCES | libc::EPERM | libc::EINVAL) => {
+                Ok(None)
+            }
+            Err(refusal) => Err(self.unreadable(place, refusal)),
+        }
+    }
+
+    /// The routes of the main table.
+    pub fn routes(&mut self, place: usize) -> Result<&mut Vec<Route>, Error> {
+        if self.places[place].routes.is_none() {
+            let names: HashMap<u32, OsString> =
+                self.links(place)?.values().map(|known| (known.link.index, known.link.name.clone())).collect();
+            let found = link::routes(self.socket(place)?).map_err(|error| self.unreadable(place, error))?;
+            let routes = found.into_iter().map(|(route, dev)| Route { dev: names.get(&dev).cloned(), ..route });
+            self.places[place].routes = Some(routes.collect());
+        }
+        Ok(self.places[place].routes.as_mut().expect("they were read above"))
+    }
+
+    /// How much may leave by a link.
+    pub fn rate(&mut self, place: usize, index: u32) -> Result<Rate, Error> {
+        link::rate(self.socket(place)?, index).map_err(|error| self.unreadable(place, error))
+    }
+
+    /// Where a vxlan sends what it does not know the place of.
+    pub fn remotes(&mut self, place: usize, name: &OsStr) -> Result<Vec<IpAddr>, Error> {
+        let index = self.index(place, name)?;
+        link::remotes(self.socket(place)?, index).map_err(|error| self.unreadable(place, error))
+    }
+
+    /// What is filtered in a namespace; nothing if it is yet to be made.
+    pub fn policy(&mut self, place: usize) -> Result<Policy, Error> {
+        if self.places[place].net.is_none() {
+            return Ok(Policy::default());
+        }
+        self.enter(place)?;
+        match Socket::netfilter() {
+            Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Ok(Policy::default()),
+            made => made
+                .and_then(|mut socket| Policy::read(&mut socket).map_err(Into::into))
+                .tried(|| format!("cannot read what is filtered in {}", self.place_name(place))),
+        }
+    }
+
+    /// What a file below /proc/sys/net says; `None` if the namespace or the
+    /// link is yet to be made.
+    pub fn sysctl(&mut self, place: usize, file: &Path) -> Result<Option<String>, Error> {
+        if self.places[place].net.is_none() {
+            return Ok(None);
+        }
+        self.enter(place)?;
+        let path = Path::new("/proc/sys/net").join(file);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(read.tried(|| format!("cannot read {path:?}"))?.trim().to_owned())),
+        }
+    }
+
+    /// The number of a link, which may have been made since the last look.
+    pub fn index(&mut self, place: usize, name: &OsStr) -> Result<u32, Error> {
+        let there = self.links(place)?.get(name).map(|known| known.link.index).filter(|&index| index != 0);
+        if let Some(index) = there {
+            return Ok(index);
+        }
+        let found = link::without_addresses(self.socket(place)?, None);
+        let found = found.map_err(|error| self.unreadable(place, error))?;
+        let known = self.links(place)?;
+        for link in found.0.into_values() {
+            if let Some(known) = known.get_mut(&link.name) {
+                known.link.index = link.index;
+                (known.link.below, known.link.below_nsid) = (link.below, link.below_nsid);
+                known.link.mac = known.link.mac.or(link.mac);
+            }
+        }
+        let found = known.get(name).map(|known| known.link.index).filter(|&index| index != 0);
+        found.ok_or_else(|| {
+            Error::new(format!("there is no {} any more", printable(std::os::unix::ffi::OsStrExt::as_bytes(name))))
+        })
+    }
+}
