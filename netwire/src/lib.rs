@@ -10,9 +10,12 @@
 //! they are carried out together or not at all (`run`).
 
 mod bridge;
+mod commands;
 mod declaration;
+mod edit;
 pub mod filter;
 pub mod link;
+mod links;
 pub mod net;
 mod netns;
 mod options;

@@ -11,10 +11,10 @@ use seal::cli::printable;
 use seal::{Context, Error};
 
 use crate::declaration::Kind;
+use crate::edit;
 use crate::filter::Policy;
 use crate::netns;
 use crate::plan::Failure;
-use crate::policy;
 use crate::request;
 use crate::socket::{Refusal, Request};
 use crate::step::{Make, Step, What};
@@ -50,6 +50,9 @@ pub fn carry_out(world: &mut World, steps: &[Step]) -> Result<(), Failure> {
         ended = run.step(step);
         if ended.is_err() {
             break;
+        }
+        if !run.waiting.is_empty() {
+            continue;
         }
         if let Some(signal) = ENDING.into_iter().find(|signal| is_pending(*signal) && !is_ignored(*signal)) {
             ended = Err((None, Error::new(format!("ended by {}: nothing is changed", signal.as_str()))));
@@ -91,8 +94,8 @@ impl<'a> Run<'a> {
             }
             What::Policy(edits) => {
                 self.flush()?;
-                let (before, now) = policy::edited(self.world, place, edits)?;
-                policy::commit(self.world, place, &before, &now).map_err(failed)?;
+                let (before, now) = edit::edited(self.world, place, edits)?;
+                edit::commit(self.world, place, &before, &now).map_err(failed)?;
                 self.done.push(Back::Policy { place, now: now.into(), before: before.into() });
             }
             What::Sysctl { file, value } => {
@@ -310,7 +313,7 @@ impl<'a> Run<'a> {
                 }
             }
             Back::Netns(name) => netns::delete(&name),
-            Back::Policy { place, now, before } => policy::commit(self.world, place, &now, &before),
+            Back::Policy { place, now, before } => edit::commit(self.world, place, &now, &before),
             Back::Sysctl { place, file, before } => write_sysctl(self.world, place, &file, &before),
         }
     }

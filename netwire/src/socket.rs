@@ -246,7 +246,10 @@ impl Socket {
                 if header.sequence_number == number {
                     match header.message_type {
                         NLMSG_ERROR => end = Some(outcome(header, body)),
-                        _ => each(body),
+                        _ => {
+                            each(body);
+                            end = Some(Ok(()));
+                        }
                     }
                 }
             })?;

@@ -26,6 +26,8 @@ pub enum Phase {
     After,
     Routes,
     Delete,
+    /// What is filtered for what was deleted.
+    Swept,
 }
 
 /// A step.

@@ -30,6 +30,7 @@ pub struct World {
     pub places: Vec<Place>,
     by_inode: HashMap<u64, usize>,
     by_target: HashMap<OsString, usize>,
+    made_later: HashMap<OsString, usize>,
     /// The names that a topology gives to targets.
     pub hosts: HashMap<OsString, OsString>,
     /// The named namespaces that it makes.
@@ -61,6 +62,8 @@ pub struct Known {
     pub master: Option<OsString>,
     /// Where its other end is, of a planned pair.
     pub peer: Option<(usize, OsString)>,
+    /// Whether it is to be deleted.
+    pub leaves: bool,
 }
 
 impl World {
@@ -71,57 +74,53 @@ impl World {
         let mut world = Self {
             places: Vec::new(),
             by_inode: HashMap::new(),
-            by_target: HashMap::new(),
+            by_target: HashMap::from([(".".into(), HERE)]),
+            made_later: HashMap::new(),
             hosts: HashMap::new(),
             coming: HashSet::new(),
             entered: HERE,
         };
-        world.add(OsStr::new("."), Net::here()?);
+        world.add(Net::here()?);
         Ok(world)
     }
 
-    /// The namespace that a target leads to.
+    /// The namespace that a target, or a host's name, leads to.
     pub fn place(&mut self, target: &OsStr) -> Result<usize, Error> {
         if let Some(&place) = self.by_target.get(target) {
             return Ok(place);
         }
-        let leads = self.hosts.get(target).map_or(target, OsString::as_os_str).to_owned();
-        let place = match Net::find(&leads)? {
-            Found::Net(net) => self.add(&leads, net),
-            Found::Missing(name) if !self.coming.contains(&leads) => return Err(net::missing(&name)),
-            Found::Missing(name) => match self.by_target.get(&leads) {
-                Some(&place) => place,
-                None => self.add_place(Place {
-                    net: None,
-                    shown: printable(name.as_bytes()),
-                    label: name,
-                    links: Some(HashMap::from([("lo".into(), Known::default())])),
-                    routes: Some(Vec::new()),
-                    socket: None,
-                }),
-            },
+        let host = self.hosts.get(target).cloned();
+        let leads = host.as_deref().unwrap_or(target);
+        let place = match Net::find(leads)? {
+            Found::Net(net) => self.add(net),
+            Found::Missing(name) if !self.coming.contains(leads) => return Err(net::missing(&name)),
+            Found::Missing(name) => self.add_coming(leads, name),
         };
-        self.by_target.insert(leads, place);
-        if target != self.by_target_key(target) {
+        if host.is_some() {
             self.places[place].label = target.to_string_lossy().into_owned();
         }
         self.by_target.insert(target.to_owned(), place);
         Ok(place)
     }
 
-    fn by_target_key<'a>(&'a self, target: &'a OsStr) -> &'a OsStr {
-        self.hosts.get(target).map_or(target, OsString::as_os_str)
-    }
-
-    fn add(&mut self, target: &OsStr, net: Net) -> usize {
+    fn add(&mut self, net: Net) -> usize {
         if let Some(&place) = self.by_inode.get(&net.inode) {
             return place;
         }
-        let place = self.places.len();
-        self.by_inode.insert(net.inode, place);
-        self.by_target.insert(target.to_owned(), place);
+        self.by_inode.insert(net.inode, self.places.len());
         let (shown, label) = (printable(net.shown.as_bytes()), net.label.clone());
         self.add_place(Place { net: Some(net), shown, label, links: None, routes: None, socket: None })
+    }
+
+    /// One that is to be made, with lo alone.
+    fn add_coming(&mut self, target: &OsStr, name: String) -> usize {
+        if let Some(&place) = self.made_later.get(target) {
+            return place;
+        }
+        self.made_later.insert(target.to_owned(), self.places.len());
+        let links = Some(HashMap::from([("lo".into(), Known::default())]));
+        let shown = printable(name.as_bytes());
+        self.add_place(Place { net: None, shown, label: name, links, routes: Some(Vec::new()), socket: None })
     }
 
     fn add_place(&mut self, place: Place) -> usize {
@@ -174,7 +173,7 @@ impl World {
             let names: HashMap<u32, OsString> = found.0.values().map(|link| (link.index, link.name.clone())).collect();
             let known = |link: Link| {
                 let master = link.master.and_then(|master| names.get(&master).cloned());
-                (link.name.clone(), Known { link, master, peer: None })
+                (link.name.clone(), Known { link, master, ..Known::default() })
             };
             self.places[place].links = Some(found.0.into_values().map(known).collect());
         }
@@ -239,6 +238,23 @@ impl World {
         Ok(near.below_nsid.is_some() && self.nsid(near_place, far_place)? == near.below_nsid)
     }
 
+    /// The other ends of a link, in the namespaces that are known.
+    pub fn peers(&mut self, place: usize, end: &End) -> Result<Vec<(usize, Known)>, Error> {
+        let far = self.existing(end)?.1.clone();
+        let mut found = Vec::new();
+        for near_place in 0..self.places.len() {
+            let is_peer = |near: &&Known| match &near.peer {
+                Some((place_of, name)) => *place_of == place && *name == far.link.name,
+                None => Some(near.link.index) == far.link.below,
+            };
+            let Some(near) = self.links(near_place)?.values().find(is_peer).cloned() else { continue };
+            if self.are_peers(near_place, &near, place, &far)? {
+                found.push((near_place, near));
+            }
+        }
+        Ok(found)
+    }
+
     /// Addresses and hardware address of what is at the other end of a port
     /// that was there before; `None` where that cannot be told.
     pub fn far(&mut self, place: usize, port: &Link) -> Result<Option<Link>, Error> {
@@ -282,11 +298,21 @@ impl World {
             return Ok(Policy::default());
         }
         self.enter(place)?;
-        match Socket::netfilter() {
-            Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Ok(Policy::default()),
-            made => made
-                .and_then(|mut socket| Policy::read(&mut socket).map_err(Into::into))
-                .tried(|| format!("cannot read what is filtered in {}", self.place_name(place))),
+        let read = match Socket::netfilter() {
+            Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => return Ok(Policy::default()),
+            made => made.and_then(|mut socket| Policy::read(&mut socket).map_err(Into::into)),
+        };
+        match read {
+            // Without nftables nothing is.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
+                Ok(Policy::default())
+            }
+            Err(error) => {
+                let who = (error.raw_os_error() == Some(libc::EPERM)).then(|| self.net(place).who_may());
+                let tried = format!("cannot read what is filtered in {}", self.place_name(place));
+                Err(Error::new(tried).because(error).maybe_hint(who))
+            }
+            Ok(policy) => Ok(policy),
         }
     }
 

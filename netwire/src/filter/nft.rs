@@ -257,3 +257,22 @@ pub fn generation_request() -> Request {
     let message = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
     Request::of(NetfilterMessage::new(NetfilterHeader::new(Family::Unspec, 0, 0), message), NLM_F_REQUEST | NLM_F_ACK)
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Nla;
+
+    use super::*;
+
+    #[test]
+    fn lists_fit_in_attributes() {
+        let types = &[IFINDEX, IFINDEX, IFINDEX, IFINDEX, IFINDEX];
+        for maps in [Maps::No, Maps::ToAccept, Maps::ToName] {
+            let layout = Layout { name: "longest", types, length: 20, maps };
+            let elements = vec![Element::default(); 2 * ELEMENTS_AT_ONCE + 1];
+            let messages: Vec<_> = element_messages(&layout, &elements).collect();
+            assert_eq!(messages.len(), 3);
+            assert!(messages.iter().flat_map(|message| &message.attributes).all(|list| list.value_len() < 0xfffc));
+        }
+    }
+}

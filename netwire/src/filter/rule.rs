@@ -23,8 +23,10 @@ pub enum Field {
     Network(u32, u32),
     /// Likewise of what its IP header is followed by, after IPv6's extensions. Later fragments have none of it.
     Transport(u32, u32),
-    /// Of its fragment header (IPv6): where the fragment belongs, and flags.
-    Fragment,
+    /// Likewise of its fragment header (IPv6).
+    Fragment(u32, u32),
+    /// Whether it has one: 1, else 0.
+    Fragmented,
     /// Which bits its connection has (enum ip_conntrack_info), in the machine's order.
     Connection,
 }
@@ -50,11 +52,12 @@ impl Field {
     /// How many bytes it has.
     fn length(self) -> u32 {
         match self {
-            Self::Meta(MetaKey::L4Proto) => 1,
-            Self::Meta(MetaKey::EtherTypeProtocol) | Self::Fragment => 2,
+            Self::Meta(MetaKey::L4Proto) | Self::Fragmented => 1,
+            Self::Meta(MetaKey::EtherTypeProtocol) => 2,
             Self::Meta(MetaKey::BriIifname | MetaKey::BriOifname) => libc::IFNAMSIZ as u32,
             Self::Meta(_) | Self::Source | Self::Connection => 4,
-            Self::Link(_, length) | Self::Network(_, length) | Self::Transport(_, length) => length,
+            Self::Link(_, length) | Self::Network(_, length) => length,
+            Self::Transport(_, length) | Self::Fragment(_, length) => length,
         }
     }
 
@@ -74,12 +77,20 @@ impl Field {
             Self::Link(from, length) => payload(0, from, length),
             Self::Network(from, length) => payload(1, from, length),
             Self::Transport(from, length) => payload(2, from, length),
-            // NFTA_EXTHDR_DREG, _TYPE, _OFFSET, _LEN
-            Self::Fragment => vec![other("exthdr", [(1, big(into.into())), (2, vec![44]), (3, big(2)), (4, big(2))])],
+            Self::Fragment(from, length) => vec![extension(into, from, length, 0)],
+            // NFT_EXTHDR_F_PRESENT
+            Self::Fragmented => vec![extension(into, 0, 1, 1)],
             // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATE
             Self::Connection => vec![other("ct", [(1, big(into.into())), (2, big(0))])],
         }
     }
+}
+
+/// Reads of the fragment header: NFTA_EXTHDR_DREG, _TYPE, _OFFSET, _LEN, _FLAGS.
+fn extension(into: Register, from: u32, length: u32, flags: u32) -> Expressions {
+    const IPPROTO_FRAGMENT: u8 = 44;
+    let place = [(1, big(into.into())), (2, vec![IPPROTO_FRAGMENT]), (3, big(from)), (4, big(length)), (5, big(flags))];
+    other("exthdr", place)
 }
 
 fn big(number: u32) -> Vec<u8> {

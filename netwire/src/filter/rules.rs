@@ -38,6 +38,8 @@ const IPV4_SOURCE: Field = Field::Network(12, 4);
 const IPV6_LENGTH: Field = Field::Network(4, 2);
 const IPV6_NEXT: Field = Field::Network(6, 1);
 const IPV6_SOURCE: Field = Field::Network(8, 16);
+const FRAGMENT_OFFSET: Field = Field::Fragment(2, 2);
+const FRAGMENT_OFFSETS: [u8; 2] = [0xff, 0xf8];
 const ICMPV6_TYPE: Field = Field::Transport(0, 1);
 const ND_TARGET: Field = Field::Transport(8, 16);
 
@@ -68,7 +70,7 @@ fn scope(meta: bool, bridge: Field) -> Vec<Rule> {
     if meta { vec![rule().without(&[bridge], "names").accept()] } else { Vec::new() }
 }
 
-/// Frames to 01:80:c2:00:00:0x, which no bridge forwards (IEEE 802.1D, 7.12.6).
+/// Frames to 01:80:c2:00:00:0x, which are no bridge's to forward (IEEE 802.1D, 7.12.6).
 fn link_local() -> Rule {
     rule().bits(ETHER_DESTINATION, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xf0], &[0x01, 0x80, 0xc2, 0, 0, 0])
 }
@@ -101,8 +103,8 @@ fn bridge(meta: bool) -> Vec<Chain> {
 fn prerouting() -> Vec<Rule> {
     vec![
         rule().within(&[IIF], "trunks").accept(),
-        rule().within(&[IIF], "unbound").goto("unbound"),
         link_local().drop(),
+        rule().within(&[IIF], "unbound").goto("unbound"),
         rule().without(&[IIF, ETHER_SOURCE], "macs").drop(),
         rule().is(ETHER_TYPE, &IPV4).goto("bound_ip4"),
         rule().is(ETHER_TYPE, &ARP).goto("bound_arp"),
@@ -138,8 +140,9 @@ fn output() -> Vec<Rule> {
     ]
 }
 
-/// What the bridge gets itself; there `oif` is 0. Link-local frames come
-/// straight here, and the bridge learns from those that pass.
+/// What the bridge gets itself; there `oif` is 0. Most link-local frames come
+/// straight here, and the bridge learns from those that pass. LLDP's come by no
+/// hook unless the bridge is told to forward them (IFLA_BR_GROUP_FWD_MASK).
 fn input() -> Vec<Rule> {
     vec![
         link_local().drop(),
@@ -156,63 +159,65 @@ fn bound() -> Vec<Chain> {
         let [mac, ip] = ARP_LENGTHS;
         ethernet.is(mac, &[6]).is(ip, &[4]).within(&[IIF, ARP_MAC], "macs")
     };
+    let ip4 = vec![rule().is(ETHER_TYPE, &IPV4).within(&[IIF, IPV4_SOURCE], "ipv4").accept(), rule().drop()];
+    let arp = vec![
+        arp().within(&[IIF, ARP_IP], "ipv4").accept(),
+        // Who asks whether an address is free has none yet (RFC 5227).
+        arp().is(ARP_OPERATION, &[0, 1]).is(ARP_IP, &[0; 4]).accept(),
+        rule().drop(),
+    ];
+    let mut chains = vec![("bound_ip4", None, ip4), ("bound_arp", None, arp)];
+    chains.extend(bound_ip6());
+    chains
+}
+
+fn bound_ip6() -> Vec<Chain> {
     let ip6 = || rule().is(ETHER_TYPE, &IPV6);
     let icmp6 = || ip6().is(L4PROTO, &ICMPV6);
+    let all = vec![
+        ip6().any_bit(FRAGMENT_OFFSET, &FRAGMENT_OFFSETS).goto("bound_source6"),
+        ip6().is(Field::Fragmented, &[1]).goto("bound_fragment6"),
+        ip6().is(L4PROTO, &ICMPV6).goto("bound_icmp6"),
+        ip6().other_than(L4PROTO, &ICMPV6).goto("bound_source6"),
+        rule().drop(),
+    ];
+    let icmp = vec![
+        // Who joins a group before he has an address (RFC 3590).
+        icmp6().is(IPV6_SOURCE, &UNSPECIFIED).above(ICMPV6_TYPE, &[129]).below(ICMPV6_TYPE, &[133]).accept(),
+        icmp6().is(IPV6_SOURCE, &UNSPECIFIED).is(ICMPV6_TYPE, &[143]).accept(),
+        icmp6().below(ICMPV6_TYPE, &ROUTER_SOLICITATION).goto("bound_source6"),
+        icmp6().above(ICMPV6_TYPE, &REDIRECT).goto("bound_source6"),
+        // Neighbour discovery; behind an extension header no one needs it.
+        ip6().is(IPV6_NEXT, &ICMPV6).goto("neighbour"),
+        rule().drop(),
+    ];
+    let neighbour = vec![
+        icmp6().within(&[IIF, IPV6_SOURCE], "ipv6").is(ICMPV6_TYPE, &NEIGHBOUR_ADVERTISEMENT).goto("answer"),
+        icmp6().within(&[IIF, IPV6_SOURCE], "ipv6").goto("question"),
+        icmp6().is(IPV6_SOURCE, &UNSPECIFIED).goto("question"),
+        rule().drop(),
+    ];
     vec![
-        (
-            "bound_ip4",
-            None,
-            vec![rule().is(ETHER_TYPE, &IPV4).within(&[IIF, IPV4_SOURCE], "ipv4").accept(), rule().drop()],
-        ),
-        (
-            "bound_arp",
-            None,
-            vec![
-                arp().within(&[IIF, ARP_IP], "ipv4").accept(),
-                // Who asks whether an address is free has none yet (RFC 5227).
-                arp().is(ARP_OPERATION, &[0, 1]).is(ARP_IP, &[0; 4]).accept(),
-                rule().drop(),
-            ],
-        ),
-        (
-            "bound_ip6",
-            None,
-            vec![
-                // Of no use without the first, which has all headers or is dropped.
-                ip6().any_bit(Field::Fragment, &[0xff, 0xf8]).goto("bound_source6"),
-                ip6().is(L4PROTO, &ICMPV6).goto("bound_icmp6"),
-                ip6().other_than(L4PROTO, &ICMPV6).goto("bound_source6"),
-                rule().drop(),
-            ],
-        ),
-        (
-            "bound_icmp6",
-            None,
-            vec![
-                // Who joins a group before he has an address (RFC 3590).
-                icmp6().is(IPV6_SOURCE, &UNSPECIFIED).above(ICMPV6_TYPE, &[129]).below(ICMPV6_TYPE, &[133]).accept(),
-                icmp6().is(IPV6_SOURCE, &UNSPECIFIED).is(ICMPV6_TYPE, &[143]).accept(),
-                icmp6().below(ICMPV6_TYPE, &ROUTER_SOLICITATION).goto("bound_source6"),
-                icmp6().above(ICMPV6_TYPE, &REDIRECT).goto("bound_source6"),
-                // Neighbour discovery; behind an extension header no one needs it.
-                ip6().is(IPV6_NEXT, &ICMPV6).goto("neighbour"),
-                rule().drop(),
-            ],
-        ),
+        ("bound_ip6", None, all),
+        ("bound_fragment6", None, first_fragment(&ip6, &|rule| rule.goto("bound_source6"), "bound_icmp6")),
+        ("bound_icmp6", None, icmp),
         ("bound_source6", None, vec![ip6().within(&[IIF, IPV6_SOURCE], "ipv6").accept(), rule().drop()]),
-        (
-            "neighbour",
-            None,
-            vec![
-                icmp6().within(&[IIF, IPV6_SOURCE], "ipv6").is(ICMPV6_TYPE, &NEIGHBOUR_ADVERTISEMENT).goto("answer"),
-                icmp6().within(&[IIF, IPV6_SOURCE], "ipv6").goto("question"),
-                icmp6().is(IPV6_SOURCE, &UNSPECIFIED).goto("question"),
-                rule().drop(),
-            ],
-        ),
+        ("neighbour", None, neighbour),
         ("answer", None, answer()),
         ("question", None, question()),
     ]
+}
+
+/// A first fragment, without which the others are of no use. It must tell what
+/// all of them are: with an extension header it may end before that, and what
+/// follows its end in the frame, where it is no part of it, may tell a lie.
+fn first_fragment(ip6: &dyn Fn() -> Rule, accept: &dyn Fn(Rule) -> Rule, icmp6: &str) -> Vec<Rule> {
+    const NEXT: Field = Field::Fragment(0, 1);
+    // IPv4, TCP, UDP, IPv6, GRE, ESP, SCTP
+    let mut rules: Vec<_> = [4, 6, 17, 41, 47, 50, 132].map(|next| accept(ip6().is(NEXT, &[next]))).into();
+    rules.push(ip6().is(IPV6_NEXT, &[44]).is(NEXT, &ICMPV6).above(IPV6_LENGTH, &[0, 8]).goto(icmp6));
+    rules.push(rule().drop());
+    rules
 }
 
 /// A message of this type whose options begin here: as long as without any, or
@@ -253,56 +258,56 @@ fn question() -> Vec<Rule> {
     rules
 }
 
+/// Drops where a field is in one of these sets.
+fn none_of<'a>(begin: &'a dyn Fn() -> Rule, field: Field, sets: [&'a str; 2]) -> impl Iterator<Item = Rule> + 'a {
+    sets.into_iter().map(move |set| begin().within(&[field], set).drop())
+}
+
+const NO_MACS: [&str; 2] = ["own_macs", "bound_macs"];
+const NO_IPV4: [&str; 2] = ["own_ipv4", "bound_ipv4"];
+const NO_IPV6: [&str; 2] = ["own_ipv6", "bound_ipv6"];
+
 /// What a port may send that has none: all but what is another's. A tag does
 /// not hide it, since one with the number 0 is as good as none to whom it reaches.
 fn unbound() -> Vec<Chain> {
-    let not = |rules: &mut Vec<Rule>, field, sets: [&str; 2], begin: &dyn Fn() -> Rule| {
-        rules.extend(sets.map(|set| begin().within(&[field], set).drop()));
-    };
-    const MACS: [&str; 2] = ["own_macs", "bound_macs"];
-    const IPV4S: [&str; 2] = ["own_ipv4", "bound_ipv4"];
-    const IPV6S: [&str; 2] = ["own_ipv6", "bound_ipv6"];
-    let ip6 = || rule().is(PROTOCOL, &IPV6);
-    let icmp6 = || ip6().is(L4PROTO, &ICMPV6);
+    let arp = || rule().is(PROTOCOL, &ARP);
+    let ip4 = || rule().is(PROTOCOL, &IPV4);
 
-    let (mut all, mut arp, mut ip4, mut six, mut icmp) = (vec![], vec![], vec![], vec![], vec![]);
-    not(&mut all, ETHER_SOURCE, MACS, &rule);
-    all.extend([
-        rule().is(PROTOCOL, &ARP).goto("unbound_arp"),
-        rule().is(PROTOCOL, &IPV4).goto("unbound_ip4"),
-        rule().is(PROTOCOL, &IPV6).goto("unbound_ip6"),
-    ]);
+    let mut all: Vec<_> = none_of(&rule, ETHER_SOURCE, NO_MACS).collect();
+    all.extend([arp().goto("unbound_arp"), ip4().goto("unbound_ip4"), rule().is(PROTOCOL, &IPV6).goto("unbound_ip6")]);
     // Tags within such a tag, which the kernel takes off likewise.
     all.extend(VLANS.map(|vlan| rule().is(PROTOCOL, &vlan).bits(VLAN, &[0x0f, 0xff], &[0, 0]).drop()));
     all.push(rule().accept());
 
-    not(&mut arp, ARP_MAC, MACS, &|| rule().is(PROTOCOL, &ARP));
-    not(&mut arp, ARP_IP, IPV4S, &|| rule().is(PROTOCOL, &ARP));
-    arp.push(rule().accept());
+    let others = none_of(&arp, ARP_MAC, NO_MACS).chain(none_of(&arp, ARP_IP, NO_IPV4));
+    let no_arp = others.chain([rule().accept()]).collect();
+    let no_ip4 = none_of(&ip4, IPV4_SOURCE, NO_IPV4).chain([rule().accept()]).collect();
+    let mut chains = vec![("unbound", None, all), ("unbound_arp", None, no_arp), ("unbound_ip4", None, no_ip4)];
+    chains.extend(unbound_ip6());
+    chains
+}
 
-    not(&mut ip4, IPV4_SOURCE, IPV4S, &|| rule().is(PROTOCOL, &IPV4));
-    ip4.push(rule().accept());
-
-    not(&mut six, IPV6_SOURCE, IPV6S, &ip6);
-    six.extend([
-        ip6().any_bit(Field::Fragment, &[0xff, 0xf8]).accept(),
+fn unbound_ip6() -> Vec<Chain> {
+    let ip6 = || rule().is(PROTOCOL, &IPV6);
+    let icmp6 = || ip6().is(L4PROTO, &ICMPV6);
+    let mut all: Vec<_> = none_of(&ip6, IPV6_SOURCE, NO_IPV6).collect();
+    all.extend([
+        ip6().any_bit(FRAGMENT_OFFSET, &FRAGMENT_OFFSETS).accept(),
+        ip6().is(Field::Fragmented, &[1]).goto("unbound_fragment6"),
         icmp6().goto("unbound_icmp6"),
         ip6().other_than(L4PROTO, &ICMPV6).accept(),
         rule().drop(),
     ]);
-
-    icmp.extend([
+    let mut icmp = vec![
         icmp6().below(ICMPV6_TYPE, &NEIGHBOUR_ADVERTISEMENT).accept(),
         icmp6().above(ICMPV6_TYPE, &NEIGHBOUR_ADVERTISEMENT).accept(),
-    ]);
-    not(&mut icmp, ND_TARGET, IPV6S, &icmp6);
+    ];
+    icmp.extend(none_of(&icmp6, ND_TARGET, NO_IPV6));
     // Not a fragment, whose target may come later.
     icmp.extend([icmp6().is(IPV6_NEXT, &ICMPV6).accept(), rule().drop()]);
     vec![
-        ("unbound", None, all),
-        ("unbound_arp", None, arp),
-        ("unbound_ip4", None, ip4),
-        ("unbound_ip6", None, six),
+        ("unbound_ip6", None, all),
+        ("unbound_fragment6", None, first_fragment(&ip6, &Rule::accept, "unbound_icmp6")),
         ("unbound_icmp6", None, icmp),
     ]
 }
@@ -353,4 +358,66 @@ pub fn write_probe(transaction: &mut Transaction, table: &str) {
     let probe = rule().other_than(IN_BRIDGE, &[0; libc::IFNAMSIZ]);
     transaction.rule(Family::Bridge, table, "probe", probe.expressions());
     transaction.new_table(Family::Bridge, table);
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_netfilter::nftables::{
+        DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Lookup, VerdictAttribute,
+    };
+
+    use super::*;
+    use crate::filter::sets::SETS;
+
+    fn expressions(rule: Rule) -> Vec<Expressions> {
+        let lists = rule.expressions().into_iter();
+        let inner = lists.flat_map(|list| if let ListAttribute::Element(parts) = list { parts } else { vec![] });
+        inner.filter_map(|part| if let ExpressionAttribute::Data(data) = part { Some(data) } else { None }).collect()
+    }
+
+    /// The chain that an expression goes to, and the set that it looks into.
+    fn names(expression: &Expressions) -> (Option<&str>, Option<&str>) {
+        match expression {
+            Expressions::Immediate(parts) => {
+                let chain = parts.iter().find_map(|part| match part {
+                    Immediate::Data(DataAttribute::Verdict(verdict)) => verdict.iter().find_map(|part| match part {
+                        VerdictAttribute::Chain(name) => Some(name.as_str()),
+                        _ => None,
+                    }),
+                    _ => None,
+                });
+                (chain, None)
+            }
+            Expressions::Lookup(parts) => (
+                None,
+                parts.iter().find_map(|part| if let Lookup::Set(name) = part { Some(name.as_str()) } else { None }),
+            ),
+            _ => (None, None),
+        }
+    }
+
+    #[test]
+    fn rules_name_chains_and_sets_of_their_table() {
+        for (family, make) in [(Family::Bridge, bridge as fn(bool) -> Vec<Chain>), (Family::Inet, inet)] {
+            for option in [false, true] {
+                let chains: Vec<_> = make(option).iter().map(|(name, ..)| *name).collect();
+                for (name, _, rules) in make(option) {
+                    for expression in rules.into_iter().flat_map(expressions) {
+                        let (chain, set) = names(&expression);
+                        assert!(chain.is_none_or(|chain| chains.contains(&chain)), "{name} goes to {chain:?}");
+                        let there = |set: &str| SETS.iter().any(|it| it.family == family && it.layout.name == set);
+                        assert!(set.is_none_or(there), "{name} looks into {set:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn chains_that_are_gone_to_end_in_a_verdict_on_everything() {
+        for (name, hook, rules) in bridge(true) {
+            let last = rules.into_iter().next_back().map(expressions).unwrap_or_default();
+            assert!(hook.is_some() || matches!(&last[..], [Expressions::Immediate(_)]), "{name}");
+        }
+    }
 }

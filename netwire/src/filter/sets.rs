@@ -288,3 +288,57 @@ pub fn change(from: &Policy, to: &Policy, transaction: &mut Transaction) {
         transaction.add_elements(*family, layout, after.difference(&before));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        let (mac, v4, v6) = (Mac([2, 0, 0, 0, 0, 1]), Ipv4Addr::new(10, 0, 0, 1), Ipv6Addr::LOCALHOST);
+        Policy {
+            bridges: [(1, "a-name-of-15-by".to_owned()), (2, "br0".to_owned())].into(),
+            together: [(1, 2)].into(),
+            open: [3].into(),
+            trunks: [4].into(),
+            macs: [(5, mac), (u32::MAX, Mac([0xff; 6]))].into(),
+            ipv4: [(6, v4)].into(),
+            ipv6: [(7, v6)].into(),
+            unbound: [8].into(),
+            own_macs: [mac].into(),
+            own_ipv4: [v4].into(),
+            own_ipv6: [v6].into(),
+            pairs: [(9, super::super::BRIDGE), (9, 10)].into(),
+            nat: [(11, 12)].into(),
+            uplinks: [13].into(),
+        }
+    }
+
+    #[test]
+    fn a_policy_comes_back_from_its_elements() {
+        let mut back = Policy::default();
+        for set in SETS {
+            let Some(into) = set.into else { continue };
+            (set.of)(&policy()).iter().for_each(|element| assert_eq!(into(&mut back, element), Some(())));
+        }
+        assert_eq!(back, policy());
+    }
+
+    #[test]
+    fn no_key_is_longer_than_its_set_says() {
+        for set in SETS {
+            let elements = (set.of)(&policy());
+            assert!(!elements.is_empty(), "{}", set.layout.name);
+            for element in elements {
+                assert!(element.key[set.layout.length as usize..].iter().all(|byte| *byte == 0), "{}", set.layout.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_port_can_forge_is_not_kept() {
+        let bound = Policy { unbound: BTreeSet::new(), ..policy() };
+        for set in SETS.iter().filter(|set| set.layout.name.starts_with("bound_")) {
+            assert_eq!(((set.of)(&bound).len(), (set.of)(&policy()).is_empty()), (0, false), "{}", set.layout.name);
+        }
+    }
+}

@@ -13,6 +13,7 @@ use isolate::namespace::NET;
 use rustix::fs::stat;
 use seal::{Context, Error};
 
+use super::text;
 use crate::net::{NAMED, Net};
 
 /// A namespace and who holds it.
@@ -40,6 +41,18 @@ pub struct Holder {
     pub command: OsString,
     /// Whether it is a container's supervisor.
     pub container: bool,
+}
+
+impl Holder {
+    /// What it is.
+    pub fn what(&self) -> &'static str {
+        if self.container { "container" } else { "process" }
+    }
+
+    /// In words: `process 42 sh`.
+    pub fn shown(&self, utf8: bool) -> String {
+        format!("{} {} {}", self.what(), self.pid, text::command(&self.command, utf8)).trim_end().to_owned()
+    }
 }
 
 /// What /proc and [`NAMED`] say, by the inodes of the namespaces.
@@ -80,7 +93,7 @@ fn open(path: &Path, inode: u64) -> Result<Option<Net>, Error> {
     let cannot = || format!("cannot open {path:?}");
     match File::open(path) {
         Ok(file) => {
-            let net = Net::of(file.into(), path.to_string_lossy().into_owned(), String::new())?;
+            let net = Net::of(file.into(), String::new(), String::new())?;
             Ok(Some(net).filter(|net| net.inode == inode))
         }
         Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Err(error).tried(cannot),
@@ -128,7 +141,7 @@ impl Seen {
         Ok(seen)
     }
 
-    fn found(&self, net: Net, own: u64, target: Option<&OsString>) -> Found {
+    fn found(&self, mut net: Net, own: u64, target: Option<&OsString>) -> Found {
         let own = net.inode == own;
         let named = self.paths.get(&net.inode);
         let asked_path = target.filter(|target| target.as_bytes().contains(&b'/'));
@@ -142,6 +155,10 @@ impl Seen {
             (None, Some(holder)) => holder.pid.to_string().into(),
             (None, None) => format!("net:[{}]", net.inode).into(),
         };
+        // For errors; a target is called what the user calls it.
+        if target.is_none() {
+            net.shown = label.to_string_lossy().into_owned();
+        }
         Found { own, asked: target.is_some(), label, path, holder, net }
     }
 }

@@ -223,10 +223,10 @@ impl Space {
         self.arrange();
     }
 
-    /// Whether it has nothing but lo, and only a process in it.
+    /// Whether it has nothing but lo, or nothing that may be seen, and only a process in it.
     fn is_bare(&self) -> bool {
         let nameless = self.path.is_none() && !self.holder.as_ref().is_some_and(|holder| holder.container);
-        let nothing = self.closed.is_none() && self.rows.iter().all(|row| row.link.name == "lo");
+        let nothing = self.rows.iter().all(|row| row.link.name == "lo");
         nothing && nameless && !self.own && !self.asked
     }
 
@@ -257,24 +257,21 @@ impl Space {
 
     /// Who holds it, in a few words, where its label stands beside them.
     pub fn held_by_shortly(&self) -> String {
-        match (&self.holder, &self.path) {
-            (Some(holder), _) if self.label == *holder.pid.to_string() => {
-                let what = if holder.container { "container" } else { "process" };
-                format!("{what} {}", text::command(&holder.command, true))
+        match &self.holder {
+            Some(holder) if self.label == *holder.pid.to_string() => {
+                format!("{} {}", holder.what(), text::command(&holder.command, true)).trim_end().to_owned()
             }
-            (None, Some(path)) => text::safe(path.as_os_str(), true),
-            _ => Self { path: None, ..self.clone() }.held_by(true),
+            Some(holder) => holder.shown(true),
+            None => self.held_by(true),
         }
     }
 
-    /// Who holds it, in words: `/run/netns/web, process 42 sh`.
+    /// Who holds it: `/run/netns/web, process 42 sh`.
     pub fn held_by(&self, utf8: bool) -> String {
-        let path = self.path.as_ref().map(|path| text::safe(path.as_os_str(), utf8));
-        let holder = self.holder.as_ref().map(|holder| {
-            let what = if holder.container { "container" } else { "process" };
-            format!("{what} {} {}", holder.pid, text::command(&holder.command, utf8))
-        });
-        [path, holder].into_iter().flatten().collect::<Vec<_>>().join(", ").trim_end().to_owned()
+        let path = self.path.as_ref().filter(|path| path.as_os_str() != self.label);
+        let path = path.map(|path| text::safe(path.as_os_str(), utf8));
+        let holder = self.holder.as_ref().map(|holder| holder.shown(utf8));
+        [path, holder].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 

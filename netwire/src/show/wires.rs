@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
+use netlink_packet_core::NLM_F_REQUEST;
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -190,7 +190,7 @@ fn number_of(socket: &mut Socket, net: &Net) -> Option<i32> {
     const HEADER: usize = 4;
     let mut message = NsidMessage::default();
     message.attributes.push(NsidAttribute::Fd(net.as_fd().as_raw_fd() as u32));
-    let request = Request::of(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST | NLM_F_ACK);
+    let request = Request::of(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST);
     let mut found = None;
     let answer = |body: &[u8]| {
         let attributes = attributes_of(body.get(HEADER..).unwrap_or_default());
