@@ -123,16 +123,22 @@ impl Planner<'_> {
     pub fn wire(&mut self, bridge: &End, new: &NewLink) -> Result<(), Error> {
         let bridge = &self.bridge(bridge)?;
         let [place, far_place] = [self.world.place(&bridge.target)?, self.world.place(&new.end.target)?];
-        let near = if self.is_there(&new.end, "veth")? {
+        let is_there = self.is_there(&new.end, "veth")?;
+        let near = if is_there {
             self.near(place, bridge, far_place, &new.end)?
         } else {
             self.new_wire(place, bridge, far_place, new)?
         };
         let addresses = self.addresses(place, bridge, &near.name, new)?;
+        let before = self.steps.len();
         self.settle(&new.end, &new.settings, &addresses)?;
+        let is_changed = is_there && self.steps.len() > before;
         self.up(&new.end, Phase::Inside)?;
         self.up(&near, Phase::Ports)?;
-        let edit = Edit::Wired { bridge: bridge.name.clone(), port: near.name };
+        let edit = match (is_changed, near.name) {
+            (true, port) => Edit::Rebind { port },
+            (false, port) => Edit::Wired { bridge: bridge.name.clone(), port },
+        };
         self.policies.add(place, self.line(), edit, None);
         self.via(&new.end, &new.via)
     }

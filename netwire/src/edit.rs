@@ -13,7 +13,8 @@ use crate::filter::{self, BRIDGE, Policy};
 use crate::link::{Link, Mac};
 use crate::plan::Failure;
 use crate::policy::{Edit, Side};
-use crate::socket::Socket;
+use crate::request;
+use crate::socket::{Socket, attributes_of, number};
 use crate::world::World;
 
 /// What the edits make of what is filtered in a namespace now: before, and after.
@@ -50,7 +51,49 @@ pub fn commit(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Re
     Policy::change(from, to, meta, &mut socket).map_err(|refusal| {
         let says = refusal.says.clone();
         Error::new(cannot(&name)).because(refusal).maybe_hint(says.map(|says| format!("the kernel says: {says}")))
-    })
+    })?;
+    guard(world, place, from, to)
+}
+
+/// Frames to 01:80:c2:00:00:0e teach a bridge where their sender is and are heard
+/// by the machine itself without passing any hook, unless they are to be
+/// forwarded: then they pass, and are dropped. Nor is what it has learned so far
+/// to be trusted.
+fn guard(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Result<(), Error> {
+    let mut requests = Vec::new();
+    for known in world.links(place)?.values() {
+        let (link, mask) = (&known.link, groups_forwarded(&known.link.data));
+        match (from.bridges.contains_key(&link.index), to.bridges.contains_key(&link.index)) {
+            (false, true) => {
+                requests.extend([request::forward_groups(link.index, mask | LLDP), request::flush(link.index)])
+            }
+            (true, false) if !known.leaves => requests.push(request::forward_groups(link.index, mask & !LLDP)),
+            _ => {}
+        }
+    }
+    for outcome in world.socket(place)?.ask(&mut requests).tried(|| "cannot ask the kernel")? {
+        match outcome {
+            // Deleted meanwhile.
+            Err(refusal) if refusal.errno == libc::ENODEV => {}
+            outcome => outcome.tried(|| format!("cannot guard the bridges of {}", world.place_name(place)))?,
+        }
+    }
+    Ok(())
+}
+
+const LLDP: u16 = 1 << 0x0e;
+
+/// Which frames to link-local addresses a bridge forwards.
+fn groups_forwarded(data: &[u8]) -> u16 {
+    const IFLA_BR_GROUP_FWD_MASK: u16 = 9;
+    let found = attributes_of(data).find(|(kind, _)| *kind == IFLA_BR_GROUP_FWD_MASK);
+    found.and_then(|(_, value)| value.first_chunk()).map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+}
+
+/// Whether a bridge listens to the spanning tree's frames, which pass no hook either.
+pub fn speaks_stp(link: &Link) -> bool {
+    const IFLA_BR_STP_STATE: u16 = 5;
+    attributes_of(&link.data).any(|(kind, value)| kind == IFLA_BR_STP_STATE && number(value) != 0)
 }
 
 /// The number of a link of the place; `None` if it is yet to be made.
@@ -105,6 +148,8 @@ pub fn edit_policy(world: &mut World, place: usize, policy: &mut Policy, edit: &
             if policy.macs.iter().any(|(number, _)| *number == known.link.index) {
                 unbind(policy, known.link.index);
                 bind(world, place, policy, &known.link)?;
+                // What that will be is known only when it is done.
+                return Ok(false);
             }
         }
         Edit::Bind { ports, any } => {

@@ -28,7 +28,7 @@ pub enum Called {
 /// Parses the command line; ends the run where `--help` and the like are asked for.
 pub fn parse(words: Vec<OsString>) -> Result<Called, Error> {
     let usage = "COMMAND [OPERAND]... [OPTION]...\n--help | --man | --version";
-    let commands = COMMANDS.iter().map(|one| format!("  {:8} {:26} {}\n", one.name, one.usage, one.about));
+    let commands = COMMANDS.iter().map(|one| format!("  {:9} {:26} {}\n", one.name, one.usage, one.about));
     let about = format!(
         "Wire network namespaces together\n\n{}\n\
          T is . (here), a PID, PID:INODE, a path or a name in {}; IF@T is a link there.\n\

@@ -170,8 +170,9 @@ impl Planner<'_> {
 
     fn set(&mut self, end: &End, settings: &Settings, up: Option<bool>) -> Result<(), Error> {
         let (place, _) = self.world.existing(end)?;
+        let before = self.steps.len();
         self.settle(end, settings, &plain(&settings.addresses))?;
-        if !settings.addresses.is_empty() || settings.mac.is_some() {
+        if self.steps.len() > before {
             self.rebind(place, end)?;
         }
         match up {

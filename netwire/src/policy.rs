@@ -9,7 +9,7 @@ use seal::Error;
 use seal::cli::printable;
 
 use crate::declaration::Declaration;
-use crate::edit::{edit_policy, refresh};
+use crate::edit::{edit_policy, refresh, speaks_stp};
 use crate::filter::Policy;
 use crate::plan::Planner;
 use crate::step::{Phase, What};
@@ -99,7 +99,10 @@ impl Planner<'_> {
         let (place, name) = (self.world.place(&bridge.target)?, bridge.name.clone());
         let (edit, says) = match declaration {
             Declaration::DenyAll { except_bridge, .. } => {
-                self.step(Phase::Ports, place, What::Flush(name.clone()), String::new());
+                if speaks_stp(&self.world.existing(&bridge)?.1.link) {
+                    return Err(Error::new(format!("{bridge} speaks STP, whose frames cannot be filtered"))
+                        .hint(format!("ip link set {bridge} type bridge stp_state 0")));
+                }
                 let except = if *except_bridge { " but the bridge itself" } else { "" };
                 (Edit::DenyAll { bridge: name, except_bridge: *except_bridge }, format!("deny all on {bridge}{except}"))
             }
@@ -183,6 +186,8 @@ impl Planner<'_> {
 
     /// After `set` of what may be at a port of a bridge where all is denied.
     pub fn rebind(&mut self, place: usize, end: &End) -> Result<(), Error> {
+        // Of a bridge's own, all that is filtered takes note.
+        self.policies.add(place, self.line(), Edit::Rebind { port: end.name.clone() }, None);
         for (near_place, near) in self.world.peers(place, end)? {
             if near.master.is_some() {
                 self.policies.add(near_place, self.line(), Edit::Rebind { port: near.link.name }, None);

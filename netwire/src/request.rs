@@ -161,6 +161,12 @@ pub fn flush(index: u32) -> Request {
     bridge(index, InfoBridge::FdbFlush)
 }
 
+/// Which frames to link-local addresses are forwarded, a bit each
+/// (group_fwd_mask).
+pub fn forward_groups(index: u32, mask: u16) -> Request {
+    bridge(index, InfoBridge::GroupFwdMask(mask))
+}
+
 pub fn delete(index: u32) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = index;

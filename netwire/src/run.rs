@@ -186,7 +186,6 @@ impl<'a> Run<'a> {
                 (request::up(index, *up), ask(request::up(index, !up)))
             }
             What::Snoop(name) => (request::snoop(self.index(step, name)?), None),
-            What::Flush(name) => (request::flush(self.index(step, name)?), None),
             What::Route(route) => {
                 let dev = route.dev.as_ref().map(|dev| self.index(step, dev)).transpose()?;
                 (request::route(route, dev, true), ask(request::route(route, dev, false)))

@@ -79,8 +79,6 @@ pub enum What {
     },
     /// A bridge that was made without looks into multicast.
     Snoop(OsString),
-    /// A bridge forgets who is where.
-    Flush(OsString),
     Policy(Vec<(Option<usize>, Edit)>),
     /// This file below /proc/sys/net, as it is seen in the namespace.
     Sysctl {

@@ -11,6 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod lab;
 mod names;
 mod report;
 mod roots;

@@ -3,36 +3,36 @@
 
 use tests::{Run, both};
 
-/// The commands of the README's consoles as one script that marks where each
-/// ends, and what each is shown to write.
-fn examples() -> (String, Vec<(String, String)>) {
+/// The commands of the README's consoles and what each is shown to write.
+fn examples() -> Vec<(String, String)> {
     let readme = include_str!("../../README.md");
-    let mut script = "unset LC_ALL; exec 2>&1\n".to_owned();
     let mut examples: Vec<(String, String)> = Vec::new();
     let mut in_console = false;
     for line in readme.lines() {
         match (line, in_console) {
             ("```console", _) => in_console = true,
             ("```", _) => in_console = false,
-            (line, true) => match (line.strip_prefix("$ "), examples.last_mut()) {
-                (Some(command), _) => {
-                    // $? is for the next command to see.
-                    script += &format!("{command}\nstatus=$?; echo \"\"; echo '--- end'; (exit $status)\n");
-                    examples.push((command.to_owned(), String::new()));
-                }
-                (None, Some((_, shown))) => *shown += &format!("{line}\n"),
-                (None, None) => panic!("a console starts with output: {line}"),
+            (line, true) => match (line.strip_prefix("$ "), line.strip_prefix("> "), examples.last_mut()) {
+                (Some(command), ..) => examples.push((command.to_owned(), String::new())),
+                (_, Some(more), Some((command, _))) => *command += &format!("\n{more}"),
+                (.., Some((_, shown))) => *shown += &format!("{line}\n"),
+                (.., None) => panic!("a console starts with output: {line}"),
             },
             _ => {}
         }
     }
-    (script, examples)
+    examples
 }
 
 #[test]
 fn the_examples_do_what_they_show() {
-    let (script, examples) = examples();
+    let examples = examples();
     assert!(examples.len() > 10);
+    let mut script = "unset LC_ALL; exec 2>&1\n".to_owned();
+    for (command, _) in &examples {
+        // $? is for the next command to see.
+        script += &format!("{command}\nstatus=$?; echo \"\"; echo '--- end'; (exit $status)\n");
+    }
     both(|who| {
         let dir = who.dir();
         let ran = who.command("sh").args(["-c", &script]).current_dir(&*dir).ran();
@@ -47,8 +47,8 @@ fn the_examples_do_what_they_show() {
 
 #[test]
 fn each_tool_has_one() {
-    let (_, examples) = examples();
-    for tool in ["seal", "pseudo", "isolate", "contain", "inject"] {
+    let examples = examples();
+    for tool in ["seal", "pseudo", "isolate", "contain", "inject", "netwire"] {
         assert!(examples.iter().any(|(command, _)| command.starts_with(&format!("{tool} "))), "{tool}");
     }
 }

@@ -3,7 +3,7 @@
 
 use tests::{Run, both};
 
-const TOOLS: [&str; 5] = ["seal", "pseudo", "isolate", "contain", "inject"];
+const TOOLS: [&str; 6] = ["seal", "pseudo", "isolate", "contain", "inject", "netwire"];
 
 #[test]
 fn binaries_are_static() {
@@ -54,7 +54,7 @@ fn options_after_the_command_are_its_own() {
 #[test]
 fn missing_operands_are_wrong_usage() {
     both(|who| {
-        for tool in ["seal", "contain"] {
+        for tool in ["seal", "contain", "netwire"] {
             assert!(who.tool(tool).ran().fails(125).starts_with(&format!("{tool}: ")));
         }
     });

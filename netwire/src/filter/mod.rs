@@ -12,6 +12,7 @@ use crate::socket::{Refusal, Socket};
 use nft::{TABLE, Transaction};
 
 mod nft;
+mod ports;
 mod rule;
 mod rules;
 mod sets;
@@ -74,6 +75,10 @@ impl Policy {
     /// nothing. `meta` says that there may be bridges that are left alone, for
     /// which the kernel has to have what [`has_bridge_meta`] finds out; else
     /// what is no port of these bridges can send nothing over any.
+    ///
+    /// Frames of LLDP pass by all hooks, and a bridge learns from them whose
+    /// they say they are, unless it is told to forward them, which brings them
+    /// here: bit 14 of IFLA_BR_GROUP_FWD_MASK, for every one of these bridges.
     pub fn change(from: &Self, to: &Self, meta: bool, socket: &mut Socket) -> Result<(), Refusal> {
         const FAMILIES: [Family; 2] = [Family::Bridge, Family::Inet];
         if from == to {

@@ -255,7 +255,7 @@ pub fn elements_request(family: Family, set: &str) -> Request {
 /// A request for the number that each change of nftables raises.
 pub fn generation_request() -> Request {
     let message = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
-    Request::of(NetfilterMessage::new(NetfilterHeader::new(Family::Unspec, 0, 0), message), NLM_F_REQUEST | NLM_F_ACK)
+    Request::of(NetfilterMessage::new(NetfilterHeader::new(Family::Unspec, 0, 0), message), NLM_F_REQUEST)
 }
 
 #[cfg(test)]
