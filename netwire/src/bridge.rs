@@ -19,8 +19,11 @@ use crate::world::{Known, World};
 
 /// The kernel's limit, BR_MAX_PORTS less the port 0.
 const PORTS_MAX: usize = 1023;
-/// What the first one keeps for further ones.
-const TRUNKS: usize = 64;
+/// How many of them are for wires: a frame for all is queued once a port, and
+/// the queue, net.core.netdev_max_backlog, holds 1,000; the last would not hear it.
+const WIRES_MAX: usize = 900;
+/// How many further bridges can be tied to one.
+const TRUNKS_MAX: usize = 64;
 /// From how many wires in one go their bridges are made quiet.
 const MANY: usize = 128;
 
@@ -176,7 +179,7 @@ impl Planner<'_> {
         self.planned(far_place, &new.end.name, "veth", &new.settings)?;
         self.pair((place, &near.name), (far_place, &new.end.name))?;
         self.world.existing(&near)?.1.master = Some(member);
-        self.step(Phase::Upon, place, What::Quiet(near.name.clone()), String::new());
+        self.step(Phase::Upon, place, What::Quiet { name: near.name.clone(), many: self.are_many() }, String::new());
         Ok(near)
     }
 
@@ -184,24 +187,25 @@ impl Planner<'_> {
     fn room(&mut self, place: usize, bridge: &End) -> Result<OsString, Error> {
         let whole = self.wholes.of(self.world, place, &bridge.name)?;
         for (at, ports) in whole.ports.iter_mut().enumerate() {
-            let room = if at == 0 { PORTS_MAX - TRUNKS } else { PORTS_MAX };
-            if *ports < room {
+            let trunks = if at == 0 { whole.members.len() - 1 } else { 1 };
+            if *ports < WIRES_MAX + trunks {
                 *ports += 1;
                 return Ok(whole.members[at].clone());
             }
         }
-        if whole.ports[0] >= PORTS_MAX {
-            return Err(Error::new(format!("{bridge} has all {PORTS_MAX} ports that a bridge can have")));
+        if whole.ports[0] >= PORTS_MAX || whole.members.len() > TRUNKS_MAX {
+            return Err(Error::new(format!("{bridge} has all the ports that it can have")));
         }
         let mut member = bridge.name.clone();
         member.push(format!(".{}", whole.members.len()));
         let [up, down] = trunk_of(&member);
         if up.len() > NAME_MAX {
-            return Err(Error::new(format!("{bridge} has all the ports that a bridge can have"))
+            return Err(Error::new(format!("{bridge} has all the ports that it can have"))
                 .hint(format!("a shorter name leaves room for further ones, such as {}", printable(up.as_bytes()))));
         }
         whole.ports[0] += 1;
         whole.members.push(member.clone());
+        // The trunk, and the wire that it is made for.
         whole.ports.push(2);
         self.member(place, bridge, &member, up, down)?;
         Ok(member)
@@ -240,7 +244,7 @@ impl Planner<'_> {
             format!("create the bridge {end}, part of {bridge}"),
         );
         self.planned(place, member, "bridge", &Settings::default())?;
-        self.step(Phase::Upon, place, What::Quiet(member.clone()), String::new());
+        self.step(Phase::Upon, place, What::Quiet { name: member.clone(), many: false }, String::new());
         let mut make = Make::of(&bare(&up, Kind::Wire { bridge: end.clone() }), place, None);
         make.master = Some(member.clone());
         make.peer = Some((place, down.clone(), Settings::default()));
@@ -248,7 +252,7 @@ impl Planner<'_> {
         for (name, master) in [(&up, member), (&down, &bridge.name)] {
             self.planned(place, name, "veth", &Settings::default())?;
             self.world.existing(&bridge.beside(name.clone()))?.1.master = Some(master.clone());
-            self.step(Phase::Upon, place, What::Quiet(name.clone()), String::new());
+            self.step(Phase::Upon, place, What::Quiet { name: name.clone(), many: true }, String::new());
         }
         self.pair((place, &up), (place, &down))?;
         self.step(Phase::Upon, place, What::Master { name: down.clone(), bridge: bridge.name.clone() }, String::new());

@@ -27,14 +27,6 @@ pub struct Net {
     pub label: String,
 }
 
-/// Where a target leads: to a namespace, or to none by that name in [`NAMED`].
-pub enum Found {
-    /// It is there.
-    Net(Net),
-    /// Nothing of this name is.
-    Missing(String),
-}
-
 impl Net {
     /// The caller's own.
     pub fn here() -> Result<Self, Error> {
@@ -42,37 +34,25 @@ impl Net {
         Self::of(fd.into(), String::new(), "here".into())
     }
 
-    /// Finds what TARGET names.
-    pub fn find(target: &OsStr) -> Result<Found, Error> {
-        let bytes = target.as_bytes();
-        if target == "." {
-            return Self::here().map(Found::Net);
-        }
-        if bytes.contains(&b'/') {
-            let label = Path::new(target).file_name().unwrap_or(target).to_string_lossy().into_owned();
-            let fd = File::open(target).tried(|| format!("cannot open the network namespace {target:?}"))?;
-            return Self::of_file(fd, target, target.to_string_lossy().into_owned(), label).map(Found::Net);
-        }
-        if bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b':') && !bytes.is_empty() {
-            return Self::of_process(target).map(Found::Net);
-        }
-        let path = named(target)?;
-        let name = target.to_string_lossy().into_owned();
-        match File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Found::Missing(name)),
-            opened => {
-                let fd = opened.tried(|| format!("cannot open the network namespace {target:?}"))?;
-                Self::of_file(fd, path.as_os_str(), name.clone(), name).map(Found::Net)
-            }
-        }
-    }
-
-    /// As [`Net::find`] for one that has to be there.
+    /// The one that TARGET names.
     pub fn open(target: &OsStr) -> Result<Self, Error> {
-        match Self::find(target)? {
-            Found::Net(net) => Ok(net),
-            Found::Missing(name) => Err(missing(&name)),
+        if target == "." {
+            return Self::here();
         }
+        if is_process(target) {
+            return Self::of_process(target);
+        }
+        let is_path = target.as_bytes().contains(&b'/');
+        let path = if is_path { target.into() } else { named(target)? };
+        let label = path.file_name().unwrap_or(target).to_string_lossy().into_owned();
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound if !is_path => missing(&label),
+            _ => Error::new(format!("cannot open the network namespace {target:?}")).because(error),
+        })?;
+        if !namespace::NET.is_of(&file) {
+            return Err(Error::new(format!("{path:?} is no network namespace")));
+        }
+        Self::of(file.into(), target.to_string_lossy().into_owned(), label)
     }
 
     /// That of a process, or of the container that it supervises.
@@ -90,13 +70,6 @@ impl Net {
             }
         }
         Err(refused.map_or_else(|| gone(named.pid), |error| named.refused(error)))
-    }
-
-    fn of_file(file: File, what: &OsStr, shown: String, label: String) -> Result<Self, Error> {
-        if !namespace::NET.is_of(&file) {
-            return Err(Error::new(format!("{what:?} is no network namespace")));
-        }
-        Self::of(file.into(), shown, label)
     }
 
     /// One that is open already.
@@ -141,6 +114,12 @@ impl AsFd for Net {
     fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether a target is `PID` or `PID:INODE`.
+pub fn is_process(target: &OsStr) -> bool {
+    let bytes = target.as_bytes();
+    !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b':')
 }
 
 /// The path of a name in [`NAMED`].

@@ -16,7 +16,6 @@ use crate::net::{NAMED, Net, named};
 pub fn make(name: &OsStr) -> Result<Net, Error> {
     let path = named(name)?;
     let cannot = || format!("cannot create the network namespace {name:?}");
-    directory()?;
     File::options().write(true).create_new(true).mode(0o444).open(&path).tried(cannot)?;
     let made = unshare(CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from);
     if let Err(error) = made.and_then(|()| Ok(mount_bind("/proc/thread-self/ns/net", &path)?)) {
@@ -38,7 +37,7 @@ pub fn delete(name: &OsStr) -> Result<(), Error> {
 
 /// The directory is a mount point that is shared, so that other mount
 /// namespaces see names come and go.
-fn directory() -> Result<(), Error> {
+pub fn directory() -> Result<(), Error> {
     let dir = Path::new(NAMED);
     let cannot = || format!("cannot make {NAMED} a place for network namespaces");
     let share = || mount_change(dir, MountPropagationFlags::SHARED | MountPropagationFlags::REC);

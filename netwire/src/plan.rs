@@ -10,11 +10,11 @@ use seal::cli::printable;
 use crate::bridge::Wholes;
 use crate::declaration::{Declaration, Kind, NewLink, Route, Settings};
 use crate::link::Address;
-use crate::net::{self, Found, Net};
+use crate::net;
 use crate::policy::{Edit, Policies};
 use crate::step::{Phase, Step, What};
 use crate::words::{End, Wanted};
-use crate::world::World;
+use crate::world::{HERE, World};
 
 /// A declaration and the line it stands in, of a topology.
 pub struct Item {
@@ -97,33 +97,21 @@ impl Planner<'_> {
     fn names(&mut self, items: &[Item]) -> Result<(), Error> {
         for item in items {
             self.line = item.line;
-            match &item.declaration {
-                Declaration::Host { name, target } => {
-                    let before = self.world.hosts.insert(name.clone(), target.clone());
-                    if before.is_some_and(|before| before != *target) {
-                        return Err(Error::new(format!("there are two hosts {name:?}")));
-                    }
+            if let Declaration::Host { name, target } = &item.declaration {
+                let before = self.world.hosts.insert(name.clone(), target.clone());
+                if before.is_some_and(|before| before != *target) {
+                    return Err(Error::new(format!("there are two hosts {name:?}")));
                 }
-                Declaration::Netns(name) => {
-                    self.world.coming.insert(name.clone());
-                }
-                _ => {}
             }
         }
         for item in items {
             let Declaration::Netns(name) = &item.declaration else { continue };
             self.line = item.line;
-            match Net::find(Path::new(net::NAMED).join(name).as_os_str()) {
-                Ok(Found::Net(_)) if self.strict => {
-                    return Err(Error::new(format!("the network namespace {name:?} exists")));
-                }
-                Ok(_) => {}
-                Err(error) if error.errno() == libc::ENOENT => {
-                    let place = self.world.place(name)?;
-                    let says = format!("create the network namespace {}", printable(name.as_encoded_bytes()));
-                    self.step(Phase::Netns, place, What::Netns(name.clone()), says);
-                }
-                Err(error) => return Err(error),
+            if let Some(place) = self.world.netns(name)? {
+                let says = format!("create the network namespace {}", printable(name.as_encoded_bytes()));
+                self.step(Phase::Netns, place, What::Netns(name.clone()), says);
+            } else if self.strict {
+                return Err(Error::new(format!("the network namespace {name:?} exists")));
             }
         }
         Ok(())
@@ -145,21 +133,15 @@ impl Planner<'_> {
                 self.up(&lo, Phase::Inside)
             }
             Declaration::DelLink(end) => self.delete(end),
-            Declaration::DelNetns(name) => match Net::find(Path::new(net::NAMED).join(name).as_os_str()) {
-                Err(error) if error.errno() == libc::ENOENT => {
-                    if self.strict {
-                        Err(net::missing(&name.to_string_lossy()))
-                    } else {
-                        Ok(())
-                    }
-                }
-                found => {
-                    found?;
+            Declaration::DelNetns(name) => {
+                if Path::new(net::NAMED).join(name).symlink_metadata().is_ok() {
                     let says = format!("delete the network namespace {}", printable(name.as_encoded_bytes()));
-                    self.step(Phase::Delete, crate::world::HERE, What::DelNetns(name.clone()), says);
-                    Ok(())
+                    self.step(Phase::Delete, HERE, What::DelNetns(name.clone()), says);
+                } else if self.strict {
+                    return Err(net::missing(&name.to_string_lossy()));
                 }
-            },
+                Ok(())
+            }
             policy => self.policy(policy),
         }
     }

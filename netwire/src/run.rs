@@ -39,12 +39,14 @@ struct Run<'a> {
     done: Vec<Back>,
     /// Requests of one namespace that were not sent yet.
     waiting: Vec<(&'a Step, Request, Option<Back>)>,
+    /// Whether there is a place for named namespaces.
+    has_directory: bool,
 }
 
 /// Does all of it or, where something fails or a signal ends it, nothing.
 pub fn carry_out(world: &mut World, steps: &[Step]) -> Result<(), Failure> {
     let mask = Mask::block(ENDING).map_err(|error| (None, error))?;
-    let mut run = Run { world, done: Vec::new(), waiting: Vec::new() };
+    let mut run = Run { world, done: Vec::new(), waiting: Vec::new(), has_directory: false };
     let mut ended = Ok(());
     for step in steps {
         ended = run.step(step);
@@ -84,9 +86,12 @@ impl<'a> Run<'a> {
         let place = step.place;
         match &step.what {
             What::Netns(name) => {
+                if !std::mem::replace(&mut self.has_directory, true) {
+                    netns::directory().map_err(failed)?;
+                }
                 let net = netns::make(name).map_err(failed)?;
-                self.world.made(place, net);
                 self.done.push(Back::Netns(name.clone()));
+                self.world.made(place, net).map_err(failed)?;
             }
             What::Link(make) if matches!(make.kind, Kind::Tap { .. }) => {
                 self.flush()?;
@@ -158,7 +163,13 @@ impl<'a> Run<'a> {
                 let (index, bridge) = (self.index(step, name)?, self.index(step, bridge)?);
                 (request::master(index, bridge), ask(request::master(index, 0)))
             }
-            What::Quiet(name) => (request::no_own_address(self.index(step, name)?), None),
+            What::Quiet { name, many } => {
+                let index = self.index(step, name)?;
+                if *many {
+                    self.without_ipv6(place, name).map_err(|error| (step.line, error))?;
+                }
+                (request::no_own_address(index), None)
+            }
             What::Mac { name, mac, before } => {
                 let index = self.index(step, name)?;
                 (request::mac(index, *mac), before.and_then(|before| ask(request::mac(index, before))))
@@ -195,6 +206,15 @@ impl<'a> Run<'a> {
                 unreachable!("it is no request")
             }
         })
+    }
+
+    /// A port has no use for IPv6, and what it takes part in otherwise makes each
+    /// that comes up take longer than the last. Where /proc cannot be written it
+    /// just takes longer.
+    fn without_ipv6(&mut self, place: usize, name: &OsStr) -> Result<(), Error> {
+        self.world.enter(place)?;
+        let _ = fs::write(Path::new("/proc/sys/net/ipv6/conf").join(name).join("disable_ipv6"), "1");
+        Ok(())
     }
 
     fn link(&mut self, step: &Step, make: &Make) -> Result<Request, Failure> {

@@ -20,9 +20,8 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-/// As many answers as the receive buffer is sure to hold.
+/// As many as have room in the receive buffer if all are refused.
 const MESSAGES_AT_ONCE: usize = 64;
-const BYTES_AT_ONCE: usize = 64 << 10;
 const HEADER: usize = 16;
 /// The longest message that a dump is made of (NLMSG_GOODSIZE, max_recvmsg_len).
 const RECEIVED: usize = 64 << 10;
@@ -46,10 +45,9 @@ pub struct Socket {
 }
 
 impl Request {
-    /// A request that the kernel answers with an acknowledgement; `flags` are
-    /// NLM_F_CREATE and so on.
+    /// A request to change something; `flags` are NLM_F_CREATE and so on.
     pub fn new(message: RouteNetlinkMessage, flags: u16) -> Self {
-        Self::of(message, flags | NLM_F_REQUEST | NLM_F_ACK)
+        Self::of(message, flags | NLM_F_REQUEST)
     }
 
     /// A message with exactly these flags.
@@ -61,6 +59,11 @@ impl Request {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         Self(bytes)
+    }
+
+    fn acknowledged(&mut self) {
+        let flags = u16::from_ne_bytes([self.0[6], self.0[7]]) | NLM_F_ACK;
+        self.0[6..8].copy_from_slice(&flags.to_ne_bytes());
     }
 
     fn numbered(&mut self, number: u32) -> &[u8] {
@@ -110,28 +113,30 @@ impl Socket {
     /// one does not keep the kernel from doing the next.
     pub fn ask(&mut self, requests: &mut [Request]) -> io::Result<Vec<Result<(), Refusal>>> {
         let mut outcomes = Vec::with_capacity(requests.len());
-        let mut rest = requests;
-        while !rest.is_empty() {
-            let (mut bytes, mut count) = (Vec::new(), 0);
-            let first = self.number.wrapping_add(1);
-            while count < rest.len().min(MESSAGES_AT_ONCE) && bytes.len() + rest[count].0.len() <= BYTES_AT_ONCE {
+        for batch in requests.chunks_mut(MESSAGES_AT_ONCE) {
+            let (mut bytes, count, first) = (Vec::new(), batch.len(), self.number.wrapping_add(1));
+            // Errors are told anyway, and in order: what is said of the last one ends it.
+            if let Some(last) = batch.last_mut() {
+                last.acknowledged();
+            }
+            for request in batch {
                 self.number = self.number.wrapping_add(1);
-                bytes.extend_from_slice(rest[count].numbered(self.number));
+                bytes.extend_from_slice(request.numbered(self.number));
                 bytes.resize(bytes.len().next_multiple_of(4), 0);
-                count += 1;
             }
             self.send(&bytes)?;
-            let mut answers: Vec<Option<Result<(), Refusal>>> = (0..count).map(|_| None).collect();
-            while answers.iter().any(Option::is_none) {
+            let mut answers: Vec<Result<(), Refusal>> = (0..count).map(|_| Ok(())).collect();
+            let mut answered = false;
+            while !answered {
                 self.receive(|header, body| {
-                    let slot = answers.get_mut(header.sequence_number.wrapping_sub(first) as usize);
-                    if let (Some(slot), NLMSG_ERROR) = (slot, header.message_type) {
-                        *slot = Some(outcome(header, body));
+                    let at = header.sequence_number.wrapping_sub(first) as usize;
+                    if let (Some(answer), NLMSG_ERROR) = (answers.get_mut(at), header.message_type) {
+                        *answer = outcome(header, body);
+                        answered |= at + 1 == count;
                     }
                 })?;
             }
-            outcomes.extend(answers.into_iter().flatten());
-            rest = &mut rest[count..];
+            outcomes.extend(answers);
         }
         Ok(outcomes)
     }

@@ -48,8 +48,11 @@ pub enum What {
         name: OsString,
         bridge: OsString,
     },
-    /// No address of its own when it comes up.
-    Quiet(OsString),
+    /// No address of its own when it comes up, nor, of many, IPv6 at all.
+    Quiet {
+        name: OsString,
+        many: bool,
+    },
     Mac {
         name: OsString,
         mac: Mac,

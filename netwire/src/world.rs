@@ -1,12 +1,12 @@
 //! The namespaces that a topology is about and what is known of their links:
 //! what was there, and what is planned.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use netlink_packet_core::NLM_F_REQUEST;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -18,7 +18,7 @@ use seal::{Context, Error};
 use crate::declaration::Route;
 use crate::filter::Policy;
 use crate::link::{self, Link};
-use crate::net::{self, Found, Net};
+use crate::net::{self, Net};
 use crate::socket::{Refusal, Request, Socket, attributes_of, number};
 use crate::words::{End, Rate};
 
@@ -30,11 +30,10 @@ pub struct World {
     pub places: Vec<Place>,
     by_inode: HashMap<u64, usize>,
     by_target: HashMap<OsString, usize>,
-    made_later: HashMap<OsString, usize>,
+    /// Named namespaces that are to be made, by their paths.
+    made_later: HashMap<PathBuf, usize>,
     /// The names that a topology gives to targets.
     pub hosts: HashMap<OsString, OsString>,
-    /// The named namespaces that it makes.
-    pub coming: HashSet<OsString>,
     entered: usize,
 }
 
@@ -77,7 +76,6 @@ impl World {
             by_target: HashMap::from([(".".into(), HERE)]),
             made_later: HashMap::new(),
             hosts: HashMap::new(),
-            coming: HashSet::new(),
             entered: HERE,
         };
         world.add(Net::here()?);
@@ -91,16 +89,34 @@ impl World {
         }
         let host = self.hosts.get(target).cloned();
         let leads = host.as_deref().unwrap_or(target);
-        let place = match Net::find(leads)? {
-            Found::Net(net) => self.add(net),
-            Found::Missing(name) if !self.coming.contains(leads) => return Err(net::missing(&name)),
-            Found::Missing(name) => self.add_coming(leads, name),
+        let place = match self.made_later.get(&Path::new(net::NAMED).join(leads)) {
+            Some(&place) if !net::is_process(leads) => place,
+            _ => self.add(Net::open(leads)?),
         };
         if host.is_some() {
             self.places[place].label = target.to_string_lossy().into_owned();
         }
         self.by_target.insert(target.to_owned(), place);
         Ok(place)
+    }
+
+    /// A named namespace that is to be: its place, if it has to be made.
+    pub fn netns(&mut self, name: &OsStr) -> Result<Option<usize>, Error> {
+        let path = net::named(name)?;
+        match Net::open(path.as_os_str()) {
+            Err(error) if error.errno() == libc::ENOENT => {}
+            opened => return opened.map(|_| None),
+        }
+        if let Some(&place) = self.made_later.get(&path) {
+            return Ok(Some(place));
+        }
+        // It will have lo alone.
+        let lo = Link { index: 1, name: "lo".into(), ..Link::default() };
+        let links = Some(HashMap::from([("lo".into(), Known { link: lo, ..Known::default() })]));
+        let (label, shown) = (name.to_string_lossy().into_owned(), printable(name.as_encoded_bytes()));
+        let place = self.add_place(Place { net: None, shown, label, links, routes: Some(Vec::new()), socket: None });
+        self.made_later.insert(path, place);
+        Ok(Some(place))
     }
 
     fn add(&mut self, net: Net) -> usize {
@@ -112,27 +128,17 @@ impl World {
         self.add_place(Place { net: Some(net), shown, label, links: None, routes: None, socket: None })
     }
 
-    /// One that is to be made, with lo alone.
-    fn add_coming(&mut self, target: &OsStr, name: String) -> usize {
-        if let Some(&place) = self.made_later.get(target) {
-            return place;
-        }
-        self.made_later.insert(target.to_owned(), self.places.len());
-        let links = Some(HashMap::from([("lo".into(), Known::default())]));
-        let shown = printable(name.as_bytes());
-        self.add_place(Place { net: None, shown, label: name, links, routes: Some(Vec::new()), socket: None })
-    }
-
     fn add_place(&mut self, place: Place) -> usize {
         self.places.push(place);
         self.places.len() - 1
     }
 
     /// A namespace that was planned is there now, and this process in it.
-    pub fn made(&mut self, place: usize, net: Net) {
+    pub fn made(&mut self, place: usize, net: Net) -> Result<(), Error> {
         self.by_inode.insert(net.inode, place);
         self.places[place].net = Some(net);
         self.entered = place;
+        self.socket(place).map(drop)
     }
 
     /// Takes this process into a namespace.
@@ -338,14 +344,23 @@ impl World {
         }
         let found = link::without_addresses(self.socket(place)?, None);
         let found = found.map_err(|error| self.unreadable(place, error))?;
+        let mut others = Vec::new();
         let known = self.links(place)?;
         for link in found.0.into_values() {
-            if let Some(known) = known.get_mut(&link.name) {
+            if let Some(known) = known.get_mut(&link.name).filter(|known| known.link.index == 0) {
                 known.link.index = link.index;
                 (known.link.below, known.link.below_nsid) = (link.below, link.below_nsid);
                 known.link.mac = known.link.mac.or(link.mac);
+                others.extend(known.peer.clone().zip(link.below));
             }
         }
+        // A link of a pair says the number of the other.
+        for ((place, name), index) in others {
+            if let Some(known) = self.links(place)?.get_mut(&name) {
+                known.link.index = index;
+            }
+        }
+        let known = self.links(place)?;
         let found = known.get(name).map(|known| known.link.index).filter(|&index| index != 0);
         found.ok_or_else(|| {
             Error::new(format!("there is no {} any more", printable(std::os::unix::ffi::OsStrExt::as_bytes(name))))

@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 use tests::{Run, Running, TempDir, Terminal, Who, both, eventually};
 
 /// What the examples have in the README of dojjail, in lines that are not empty.
@@ -155,7 +156,7 @@ fn what_seals_a_host_holds_for_its_commands() {
         let root = who.busybox();
         let body = r#"
             host sealed --syscalls-string 'ERRNO(1) { getppid,
-                mkdir } DEFAULT ALLOW' --bind /etc:/mnt --caps none
+                mkdir } DEFAULT ALLOW' --bind-ro /etc:/mnt --caps none
             on sealed python3 -c 'import os; print(os.getppid())'
             on sealed grep CapEff /proc/self/status
             on sealed grep CapEff /proc/1/status
@@ -274,22 +275,25 @@ fn at_a_prompt() {
         let lab = Lab::new(who);
         let mut terminal = Terminal::new(who);
         let mut env = who.command("env");
-        let library = lab.home().join("recipes/dojo").display().to_string().replace("a lab", "?lab");
-        let _ = library;
         env.arg(format!("ENV={}", lab.home().join("recipes/dojo").display())).args(["PS1=at: ", "sh", "-i"]);
         let mut running = terminal.run(who, &env);
-        let pids = |running: &Running| descendants(running.pid() as i32);
-        terminal.expect("at: ");
-        terminal.write("host a; on a sh -c 'test -t 0 && echo terminal of $(hostname)'\n");
-        terminal.expect("terminal of a\r\n");
-        terminal.write("on a sh -c 'echo $((1 + 1)) sleeps; sleep 1000'\n");
-        terminal.expect("2 sleeps");
+        // What is typed while a command runs there would be for that.
+        let at_prompt = |terminal: &mut Terminal, line: &str, shown: &str| {
+            terminal.expect("at: ");
+            terminal.write(line);
+            terminal.expect(shown);
+        };
+        at_prompt(
+            &mut terminal,
+            "host a; on a sh -c 'test -t 0 && echo terminal of $(hostname)'\n",
+            "terminal of a\r\n",
+        );
+        at_prompt(&mut terminal, "on a sh -c 'echo $((1 + 1)) sleeps; sleep 1000'\n", "2 sleeps");
         terminal.write("\x03");
-        terminal.write("echo status $?; on a hostname\n");
-        terminal.expect("status 130\r\na\r\n");
-        let inside = pids(&running);
+        at_prompt(&mut terminal, "echo status $?; on a hostname\n", "status 130\r\na\r\n");
+        let inside = descendants(running.pid() as i32);
         assert!(inside.len() > 3, "{inside:?}");
-        terminal.write("exit 5\n");
+        at_prompt(&mut terminal, "exit 5\n", "exit 5");
         assert_eq!(running.end(), 5);
         assert!(terminal.is_cooked());
         eventually("nothing is left", || inside.iter().all(|pid| !runs(*pid)));
@@ -328,9 +332,14 @@ on a sh -c 'trap \"\" TERM INT HUP; sleep 1000' &
 (setsid sh -c 'trap \"\" TERM INT HUP; sleep 1000 & sleep 1000' &)
 ";
 
-/// Starts a script that says \"ready\" and goes on with `last`; what it is made of.
+fn killed_by(ended: i32, signal: Signal) -> bool {
+    [-(signal as i32), 128 + signal as i32].contains(&ended)
+}
+
+/// Starts a script that ends with `last`, which says \"ready\"; gives what it is made of.
 fn started(lab: &Lab, last: &str) -> (Running, Vec<i32>) {
-    let running = Running::ready(&mut lab.sh(&format!("{STUBBORN}echo ready\n{last}")));
+    let mut command = lab.sh(&format!("{STUBBORN}{last}"));
+    let running = Running::ready(command.process_group(0));
     let mut inside = Vec::new();
     // Two isolates, the shell, three containers with a guard and an init each, and three servers.
     eventually("all of it runs", || {
@@ -348,25 +357,35 @@ fn nothing_is_left_however_it_ends() {
         let gone = |inside: &[i32], how: &dyn std::fmt::Debug| {
             eventually(&format!("all is gone after {how:?}"), || inside.iter().all(|pid| !runs(*pid)));
         };
-        for (last, status) in
-            [("read x", 1), ("read x; exit 3", 3), ("read x || set -e; false", 1), ("read x; kill -9 $$", -9)]
-        {
-            let (mut running, inside) = started(&lab, last);
+        for (last, status) in [("read x", 1), ("read x; exit 3", 3), ("read x; kill -9 $$", -9)] {
+            let (mut running, inside) = started(&lab, &format!("echo ready; {last}"));
             running.hang_up();
             let ended = running.end();
             assert!(ended == status || ended == 128 - status, "{last}: {ended}");
             gone(&inside, &last);
         }
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGKILL] {
+        // Of the process that was started, of PID 1, and of the shell.
+        for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
             for victim in 0..3 {
-                let (mut running, inside) = started(&lab, "on b sleep 1000");
+                let (mut running, inside) = started(&lab, "on b sh -c 'echo ready; sleep 1000'");
                 let pids = [Some(running.pid() as i32), running.guard(), running.init()];
-                let pid = nix::unistd::Pid::from_raw(pids[victim].unwrap());
-                nix::sys::signal::kill(pid, signal).unwrap();
+                kill(Pid::from_raw(pids[victim].unwrap()), signal).unwrap();
                 let ended = running.end();
-                assert!([-(signal as i32), 128 + signal as i32].contains(&ended), "{signal}, {victim}: {ended}");
+                assert!(killed_by(ended, signal), "{signal}, {victim}: {ended}");
                 gone(&inside, &(signal, victim));
             }
+        }
+        // As a terminal does it: a shell alone waits for its command before it minds.
+        for last in [
+            "on b sh -c 'echo ready; exec sleep 1000'",
+            "sh -c 'echo ready; exec sleep 1000'",
+            "sleep 1000 & echo ready; wait",
+        ] {
+            let (mut running, inside) = started(&lab, last);
+            killpg(Pid::from_raw(running.pid() as i32), Signal::SIGINT).unwrap();
+            let ended = running.end();
+            assert!(killed_by(ended, Signal::SIGINT), "{last}: {ended}");
+            gone(&inside, &last);
         }
         let after = traces();
         let new: Vec<_> = after.difference(&before).collect();
@@ -378,7 +397,7 @@ fn nothing_is_left_however_it_ends() {
 fn a_script_may_handle_signals() {
     both(|who| {
         let lab = Lab::new(who);
-        let traps = "trap 'on b echo bye; exit 4' TERM; sleep 1000 & wait $!";
+        let traps = "trap 'on b echo bye; exit 4' TERM; echo ready; sleep 1000 & wait $!";
         let (mut running, inside) = started(&lab, traps);
         running.signal(Signal::SIGTERM);
         assert_eq!((running.line().as_str(), running.end()), ("bye", 4));
