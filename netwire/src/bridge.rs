@@ -136,6 +136,9 @@ impl Planner<'_> {
         let before = self.steps.len();
         self.settle(&new.end, &new.settings, &addresses)?;
         let is_changed = is_there && self.steps.len() > before;
+        if is_there {
+            self.settle(&near, &Settings { mtu: new.settings.mtu, ..Settings::default() }, &[])?;
+        }
         self.up(&new.end, Phase::Inside)?;
         self.up(&near, Phase::Ports)?;
         let edit = match (is_changed, near.name) {

@@ -56,7 +56,7 @@ fn make_so(items: &[Item], strict: bool, dry_run: bool, file: Option<&OsStr>) ->
         (Some(file), Some(line)) => error.at(&topology::place(file, line)),
         _ => error,
     };
-    let mut world = World::new()?;
+    let mut world = World::new(!dry_run)?;
     let steps = plan(&mut world, items, strict).map_err(told)?;
     if dry_run {
         let lines = steps.iter().map(|step| step.says.as_str()).filter(|says| !says.is_empty());

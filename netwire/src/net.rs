@@ -89,24 +89,25 @@ impl Net {
 
     /// Whose rights it takes to change it, for a hint.
     pub fn who_may(&self) -> String {
-        let inside = "run netwire inside it, or as root";
+        let owns = "pseudo isolate sh, with what is to be wired started there";
         let Ok(owner) = namespace::owner(&self.fd) else {
-            return format!("a user namespace owns it that is not below yours: {inside}");
+            return "a user namespace owns it that is not below yours, and root there may change it".to_owned();
         };
-        let maker = namespace::made_by(&owner).map_or_else(
-            |_| "another user's".to_owned(),
-            |uid| match seal::passwd::by_uid(Path::new("/etc/passwd"), uid) {
-                Some(entry) => format!("{}'s", entry.name),
-                None => format!("uid {uid}'s"),
-            },
-        );
         let inode = fstat(&owner).map_or(0, |stat| stat.st_ino);
         if namespace::USER.inode(None).is_ok_and(|own| own == inode) {
-            return "your user namespace owns it and you are not root there: as an ordinary user, wire namespaces of \
-                    your own with: pseudo isolate netwire …"
-                .to_owned();
+            return format!(
+                "it belongs to your user namespace, where you are not root; namespaces of your own: {owns}"
+            );
         }
-        format!("it belongs to {maker} user namespace user:[{inode}], of which root may change it: {inside}")
+        let Ok(uid) = namespace::made_by(&owner) else {
+            return format!("it belongs to user:[{inode}], of which root may change it");
+        };
+        if uid == rustix::process::geteuid().as_raw() {
+            return format!("it belongs to user:[{inode}], which is yours, and root there may change it: {owns}");
+        }
+        let maker = seal::passwd::by_uid(Path::new("/etc/passwd"), uid);
+        let maker = maker.map_or_else(|| format!("uid {uid}"), |entry| entry.name);
+        format!("it belongs to user:[{inode}], which {maker} made, and root there may change it")
     }
 }
 

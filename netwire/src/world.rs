@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use netlink_packet_core::NLM_F_REQUEST;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seal::cli::printable;
 use seal::{Context, Error};
@@ -66,7 +67,9 @@ pub struct Known {
 }
 
 impl World {
-    pub fn new() -> Result<Self, Error> {
+    /// What is about to `change` something waits for others who do so from here:
+    /// two at once would take the same free address.
+    pub fn new(change: bool) -> Result<Self, Error> {
         // One fd a namespace and one for its socket.
         let limit = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -78,7 +81,11 @@ impl World {
             hosts: HashMap::new(),
             entered: HERE,
         };
-        world.add(Net::here()?);
+        let here = Net::here()?;
+        if change {
+            flock(&here, FlockOperation::LockExclusive).tried(|| "cannot lock this network namespace")?;
+        }
+        world.add(here);
         Ok(world)
     }
 

@@ -275,7 +275,7 @@ fn at_a_prompt() {
         let lab = Lab::new(who);
         let mut terminal = Terminal::new(who);
         let mut env = who.command("env");
-        env.arg(format!("ENV={}", lab.home().join("recipes/dojo").display())).args(["PS1=at: ", "sh", "-i"]);
+        env.arg(format!("ENV={}/recipes/dojo", lab.home().display())).args(["PS1=at: ", "sh", "-i"]);
         let mut running = terminal.run(who, &env);
         // What is typed while a command runs there would be for that.
         let at_prompt = |terminal: &mut Terminal, line: &str, shown: &str| {

@@ -137,17 +137,23 @@ pub struct Port {
 }
 
 impl Port {
-    /// Sends a frame; whether the interface took it.
+    /// Sends a frame, if the interface takes it; else why not.
     #[track_caller]
-    pub fn send(&mut self, frame: &Frame) -> bool {
+    pub fn send(&mut self, frame: &Frame) -> Result<(), String> {
         self.program.say(&frame.to_string());
         loop {
             match self.program.line() {
-                line if line == "sent" => return true,
-                line if line.starts_with("not sent") => return false,
+                line if line == "sent" => return Ok(()),
+                line if line.starts_with("not sent") => return Err(line),
                 line => self.arrived.push_back(Frame::parse(&line)),
             }
         }
+    }
+
+    /// Sends one that the interface must take.
+    #[track_caller]
+    pub fn say(&mut self, frame: &Frame) {
+        self.send(frame).unwrap_or_else(|error| panic!("{}: {error}: {frame}", self.at));
     }
 
     /// What arrived before the frame with this word, which is yet to come or came already.
@@ -173,9 +179,9 @@ impl Station {
     #[track_caller]
     pub fn heard_by(&self, port: &mut Port, relay: (&Self, &mut Port), watcher: (&Self, &mut Port)) -> [Vec<Frame>; 2] {
         let [first, second] = [tests::mark(), tests::mark()];
-        assert!(port.send(&self.says_to(relay.0, first.as_bytes())), "{}", port.at);
+        port.say(&self.says_to(relay.0, first.as_bytes()));
         let by_relay = relay.1.until(first.as_bytes());
-        assert!(relay.1.send(&relay.0.says_to(watcher.0, second.as_bytes())), "{}", relay.1.at);
+        relay.1.say(&relay.0.says_to(watcher.0, second.as_bytes()));
         [by_relay, watcher.1.until(second.as_bytes())]
     }
 }

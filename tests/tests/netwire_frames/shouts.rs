@@ -58,12 +58,13 @@ fn number(at: usize) -> [u8; 6] {
 
 /// Which of them the frames are that were heard. Most have a number, but
 /// br_netfilter cuts off what is no part of an IP packet.
-pub fn which<'a>(shouts: &'a [Shout], heard: &[Frame]) -> Vec<&'a Shout> {
+pub fn which<'a>(shouts: &'a [Shout], heard: &'a [Frame]) -> Vec<(&'a Shout, &'a Frame)> {
     let by_bytes: HashMap<_, _> = shouts.iter().map(|shout| (shout.bytes(), shout)).collect();
-    let find = |frame: &Frame| {
+    let find = |frame: &'a Frame| {
         let end = frame.0.len().checked_sub(6).map(|at| &frame.0[at..]).filter(|end| end[0] == b'<' && end[5] == b'>');
         let at = end.and_then(|end| usize::from_str_radix(std::str::from_utf8(&end[1..5]).ok()?, 16).ok());
-        at.and_then(|at| shouts.get(at)).or_else(|| by_bytes.get(&frame.0[..]).copied())
+        let shout = at.and_then(|at| shouts.get(at)).or_else(|| by_bytes.get(&frame.0[..]).copied())?;
+        Some((shout, frame))
     };
     heard.iter().filter_map(find).collect()
 }
