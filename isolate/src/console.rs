@@ -87,9 +87,10 @@ impl Terminal {
 }
 
 /// Whether the terminal is ours now: a job in the background leaves it alone,
-/// else the kernel would stop us (SIGTTOU, SIGTTIN).
+/// else the kernel would stop us (SIGTTOU, SIGTTIN). A group that began outside
+/// of our PID namespace is 0 in it, which rustix takes for an error.
 fn in_foreground() -> bool {
-    tcgetpgrp(stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+    nix::unistd::tcgetpgrp(stdin()).is_ok_and(|group| group == nix::unistd::getpgrp())
 }
 
 /// A pty: the command's side, and the master for the supervisor.

@@ -13,6 +13,8 @@ use crate::container::{self, Container};
 use crate::options::number;
 use crate::process;
 
+const OVERFLOW: u32 = 65534;
+
 /// The file system of pidfds, whose inodes are unique since Linux 6.9.
 const PIDFS_MAGIC: u64 = 0x5049_4446;
 
@@ -76,6 +78,10 @@ pub fn not_yours(pid: i32) -> Error {
             .hint("it has made itself undumpable: a container is named by the PID of its supervisor");
     }
     let name = uid.map_or("another user".into(), |uid| {
+        // What the kernel shows for an id that is not mapped (/proc/sys/kernel/overflowuid).
+        if uid == OVERFLOW {
+            return "a user who has no id here".into();
+        }
         seal::passwd::by_uid(Path::new("/etc/passwd"), uid).map_or(format!("uid {uid}"), |entry| entry.name)
     });
     Error::new(format!("process {pid} is not yours but belongs to {name}")).because(nix::errno::Errno::EPERM)

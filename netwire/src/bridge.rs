@@ -125,6 +125,11 @@ impl Planner<'_> {
 
     pub fn wire(&mut self, bridge: &End, new: &NewLink) -> Result<(), Error> {
         let bridge = &self.bridge(bridge)?;
+        let mut new = new.clone();
+        // The bridge's own, where that is not what every link has.
+        let mtu = self.world.existing(bridge)?.1.link.mtu;
+        new.settings.mtu = new.settings.mtu.or(Some(mtu).filter(|mtu| !matches!(mtu, 0 | 1500)));
+        let new = &new;
         let [place, far_place] = [self.world.place(&bridge.target)?, self.world.place(&new.end.target)?];
         let is_there = self.is_there(&new.end, "veth")?;
         let near = if is_there {

@@ -308,7 +308,9 @@ pub fn refresh(
             new.bridges.insert(member.link.index, member.link.name.to_string_lossy().into_owned());
             new.together.extend(members.iter().map(|other| (member.link.index, other.link.index)));
             new.own_macs.extend(member.link.mac);
-            for address in &member.link.addresses {
+            new.own_ipv6.extend(member.link.mac.map(link_local));
+            // A link-local one comes by itself, and late.
+            for address in member.link.addresses.iter().filter(|address| !address.is_link_local()) {
                 match address.ip {
                     IpAddr::V4(ip) => new.own_ipv4.insert(ip),
                     IpAddr::V6(ip) => new.own_ipv6.insert(ip),

@@ -49,10 +49,13 @@ impl Planner<'_> {
                 make.large = self.are_many();
                 // One that it got from its ports would change with them.
                 make.settings.mac = make.settings.mac.or(Some(Mac::random()?));
+                // One that it is made with would be that of its ports as soon as it has any.
+                make.settings.mtu = None;
             }
-            let large = make.large;
+            let (large, make_mtu) = (make.large, make.settings.mtu);
             self.step(phase, from, What::Link(Box::new(make)), says);
-            self.planned(place, &new.end.name, kind, &new.settings)?;
+            let settings = Settings { mtu: make_mtu, ..new.settings.clone() };
+            self.planned(place, &new.end.name, kind, &settings)?;
             if large {
                 self.step(Phase::After, place, What::Snoop(new.end.name.clone()), String::new());
             }

@@ -16,6 +16,8 @@ use seal::{Context, Error};
 /// Where namespaces have names (ip-netns(8)).
 pub const NAMED: &str = "/run/netns";
 
+const OWNERS: &str = "root may, and root of the user namespace that owns it";
+
 /// A network namespace.
 pub struct Net {
     fd: OwnedFd,
@@ -47,12 +49,33 @@ impl Net {
         let label = path.file_name().unwrap_or(target).to_string_lossy().into_owned();
         let file = File::open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound if !is_path => missing(&label),
+            std::io::ErrorKind::PermissionDenied => {
+                Error::new(format!("cannot open the network namespace {target:?}")).because(error).hint(OWNERS)
+            }
             _ => Error::new(format!("cannot open the network namespace {target:?}")).because(error),
         })?;
         if !namespace::NET.is_of(&file) {
             return Err(Error::new(format!("{path:?} is no network namespace")));
         }
         Self::of(file.into(), target.to_string_lossy().into_owned(), label)
+    }
+
+    /// Whether a namespace has this path. A file that is empty is what was left
+    /// of making one.
+    pub fn is_there(path: &Path) -> Result<bool, Error> {
+        let cannot = || format!("cannot open the network namespace {path:?}");
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.tried(cannot)?,
+        };
+        if namespace::NET.is_of(&file) {
+            return Ok(true);
+        }
+        let metadata = file.metadata().tried(cannot)?;
+        if metadata.is_file() && metadata.len() == 0 {
+            return Ok(false);
+        }
+        Err(Error::new(format!("{path:?} is no network namespace")))
     }
 
     /// That of a process, or of the container that it supervises.
@@ -69,7 +92,8 @@ impl Net {
                 }
             }
         }
-        Err(refused.map_or_else(|| gone(named.pid), |error| named.refused(error)))
+        let error = refused.map_or_else(|| gone(named.pid), |error| named.refused(error));
+        Err(if error.errno() == libc::EPERM { error.or_hint(OWNERS) } else { error })
     }
 
     /// One that is open already.

@@ -16,7 +16,16 @@ use crate::net::{NAMED, Net, named};
 pub fn make(name: &OsStr) -> Result<Net, Error> {
     let path = named(name)?;
     let cannot = || format!("cannot create the network namespace {name:?}");
-    File::options().write(true).create_new(true).mode(0o444).open(&path).tried(cannot)?;
+    // It may be there without a namespace, where one who made it was killed.
+    let flags = libc::O_NOFOLLOW;
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .custom_flags(flags)
+        .open(&path)
+        .tried(cannot)?;
     let made = unshare(CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from);
     if let Err(error) = made.and_then(|()| Ok(mount_bind("/proc/thread-self/ns/net", &path)?)) {
         let _ = fs::remove_file(&path);

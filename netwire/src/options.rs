@@ -86,13 +86,29 @@ fn find<'a>(name: &OsStr, commands: &'a [Command]) -> Result<&'a Command, Error>
     })
 }
 
+const TARGETS: &str = "\
+.SH COMMANDS
+An end is IF@T, of at most 15 bytes before the @. T is . for here, the default; a PID, of contain for the container, of
+any other process for the namespace that it is in; PID:INODE, which names one process for ever; a path; or a name in
+/run/netns. A name of digits alone is a PID: write the path. What a command makes must not be there.
+";
+
+const TOPOLOGIES: &str = "\
+.SH TOPOLOGIES
+A line is a command without the word netwire, but for apply and show. A # at the start of a word begins a comment,
+quotes keep a word together. All of it is made so, in an order of netwire's own, or nothing: an error names its line.
+What is so already is left alone, and so is what no line is about; del says that something is not there.
+.SH EXIT STATUS
+0, or 125 where it failed, and then nothing is changed.
+";
+
 fn man(page: &Page) -> String {
-    let pages =
-        COMMANDS.iter().chain([&HOST]).map(|command| (command.about, command.usage, command.name, command.options));
-    let sections = pages.map(|(about, usage, name, options)| {
+    let commands = COMMANDS.iter().chain([&HOST]);
+    let sections = commands.map(|&Command { name, usage, about, options }| {
         Page { tool: name, about, usage, options: &[options], group: None }.man_section()
     });
-    page.man() + &sections.collect::<String>()
+    let page = Page { about: "Wire network namespaces together", ..*page };
+    page.man() + TARGETS + &sections.collect::<String>() + TOPOLOGIES
 }
 
 /// The words of one command.

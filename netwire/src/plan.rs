@@ -168,7 +168,8 @@ impl Planner<'_> {
     pub fn settle(&mut self, end: &End, settings: &Settings, addresses: &[Address]) -> Result<(), Error> {
         let (place, known) = self.world.existing(end)?;
         let (is_new, name, before) = (known.link.index == 0, end.name.clone(), known.link.clone());
-        if let Some(mac) = settings.mac.filter(|mac| !is_new && before.mac != Some(*mac)) {
+        (known.link.mac, known.link.mtu) = (settings.mac.or(before.mac), settings.mtu.unwrap_or(before.mtu));
+        if let Some(mac) = settings.mac.filter(|mac| before.mac != Some(*mac)) {
             self.step(
                 Phase::Inside,
                 place,
@@ -176,7 +177,7 @@ impl Planner<'_> {
                 format!("give {end} the MAC address {mac}"),
             );
         }
-        if let Some(mtu) = settings.mtu.filter(|mtu| !is_new && before.mtu != *mtu) {
+        if let Some(mtu) = settings.mtu.filter(|mtu| before.mtu != *mtu) {
             let what = What::Mtu { name: name.clone(), mtu, before: before.mtu };
             self.step(Phase::Inside, place, what, format!("give {end} the MTU {mtu}"));
         }

@@ -53,13 +53,6 @@ pub fn carry_out(world: &mut World, steps: &[Step]) -> Result<(), Failure> {
         if ended.is_err() {
             break;
         }
-        if !run.waiting.is_empty() {
-            continue;
-        }
-        if let Some(signal) = ENDING.into_iter().find(|signal| is_pending(*signal) && !is_ignored(*signal)) {
-            ended = Err((None, Error::new(format!("ended by {}: nothing is changed", signal.as_str()))));
-            break;
-        }
     }
     if ended.is_ok() {
         ended = run.flush();
@@ -68,6 +61,12 @@ pub fn carry_out(world: &mut World, steps: &[Step]) -> Result<(), Failure> {
     // What came meanwhile takes its effect.
     mask.restore();
     ended
+}
+
+/// Fails when a signal waits that is to end the run.
+fn not_ended() -> Result<(), Failure> {
+    let came = ENDING.into_iter().find(|signal| is_pending(*signal) && !is_ignored(*signal));
+    came.map_or(Ok(()), |signal| Err((None, Error::new(format!("ended by {}: nothing is changed", signal.as_str())))))
 }
 
 fn is_ignored(signal: Signal) -> bool {
@@ -92,6 +91,7 @@ impl<'a> Run<'a> {
                 let net = netns::make(name).map_err(failed)?;
                 self.done.push(Back::Netns(name.clone()));
                 self.world.made(place, net).map_err(failed)?;
+                not_ended()?;
             }
             What::Link(make) if matches!(make.kind, Kind::Tap { .. }) => {
                 self.flush()?;
@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
 
     /// Sends what waits.
     fn flush(&mut self) -> Result<(), Failure> {
-        let Some((first, ..)) = self.waiting.first() else { return Ok(()) };
+        let Some((first, ..)) = self.waiting.first() else { return not_ended() };
         let (place, line) = (first.place, first.line);
         let (mut requests, mut about) = (Vec::new(), Vec::new());
         for (step, request, back) in self.waiting.drain(..) {
@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
                 Err(_) => {}
             }
         }
-        failure.map_or(Ok(()), |(step, refusal)| Err((step.line, self.explain(step, refusal))))
+        failure.map_or_else(not_ended, |(step, refusal)| Err((step.line, self.explain(step, refusal))))
     }
 
     /// The number of a link, for which those that wait may have to be made first.
@@ -176,7 +176,7 @@ impl<'a> Run<'a> {
             }
             What::Mtu { name, mtu, before } => {
                 let index = self.index(step, name)?;
-                (request::mtu(index, *mtu), ask(request::mtu(index, *before)))
+                (request::mtu(index, *mtu), ask(request::mtu(index, *before)).filter(|_| *before != 0))
             }
             What::Rate { name, rate, before } => {
                 let index = self.index(step, name)?;

@@ -110,9 +110,8 @@ impl World {
     /// A named namespace that is to be: its place, if it has to be made.
     pub fn netns(&mut self, name: &OsStr) -> Result<Option<usize>, Error> {
         let path = net::named(name)?;
-        match Net::open(path.as_os_str()) {
-            Err(error) if error.errno() == libc::ENOENT => {}
-            opened => return opened.map(|_| None),
+        if Net::is_there(&path)? {
+            return Ok(None);
         }
         if let Some(&place) = self.made_later.get(&path) {
             return Ok(Some(place));

@@ -35,6 +35,10 @@ fn the_examples_do_what_they_show() {
     }
     both(|who| {
         let dir = who.dir();
+        let recipes = concat!(env!("CARGO_MANIFEST_DIR"), "/../recipes");
+        // The test is root; he may not be able to read where this was checked out.
+        let copied = std::process::Command::new("cp").args(["-r", recipes]).arg(&*dir).status();
+        assert!(copied.is_ok_and(|status| status.success()));
         let ran = who.command("sh").args(["-c", &script]).current_dir(&*dir).ran();
         let text = String::from_utf8_lossy(&ran.stdout);
         let mut parts = text.split("\n--- end\n");

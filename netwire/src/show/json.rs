@@ -46,6 +46,10 @@ struct JsonEnd {
 pub fn render(survey: &Survey) -> String {
     let spaces: Vec<JsonSpace> = survey.shown().map(|space| of_space(survey, space)).collect();
     let text = serde_json::to_string(&spaces).expect("strings and numbers can be written as JSON");
+    // JSON lets these pass, but a terminal takes some of them for the start of a sequence.
+    let raw = |c: char| ('\x7f'..='\u{9f}').contains(&c);
+    let escaped = |c: char| if raw(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let text = if text.contains(raw) { text.chars().map(escaped).collect() } else { text };
     text + "\n"
 }
 

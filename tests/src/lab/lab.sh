@@ -124,29 +124,32 @@ container() {
 	until [ -s ready ]; do sleep 0.01; done
 }
 
-# settled NAME...: waits until the kernel has nothing more to say of its own
-# about the links there: carriers are known, own addresses are no longer tentative.
-settled() {
-	for _name; do
-		until [ -z "$(on "$_name" ip -o addr show tentative)" ]; do sleep 0.05; done
-		while on "$_name" ip -o link show up | grep -q 'state DOWN'; do sleep 0.05; done
-	done
-}
-
-# watch NAME: follows what happens to links, addresses and routes there.
+# watch NAME...: follows what happens to links, addresses and routes there, once
+# the kernel has said all that it has to say of what was made before (carriers,
+# own addresses that turned out to be unique).
 watch() {
-	: >"watched.$1"
-	on "$1" ip -o monitor link address route >>"watched.$1" 2>&1 &
-	until [ -s "watched.$1" ]; do
-		on "$1" ip link set lo mtu 50001
-		on "$1" ip link set lo mtu 50002
-		sleep 0.01
+	for _name; do
+		: >"watched.$_name"
+		on "$_name" ip -o monitor link address route >>"watched.$_name" 2>&1 &
+	done
+	_loud=yes
+	while [ -n "$_loud" ]; do
+		sleep 2
+		_loud=
+		for _name; do
+			_loud=$_loud$(watched "$_name")
+		done
 	done
 }
 
-# watched NAME: what happened there since watch, but for what watch did to lo.
+# watched NAME: what happened there since watch, or since this was asked last.
 watched() {
-	on "$1" ip link set lo mtu 50003
-	until grep -q 'lo:.*mtu 50003' "watched.$1"; do sleep 0.01; done
-	grep -v -e ': lo:' -e ' dev lo ' "watched.$1" || :
+	# Seen when an event of lo, caused here, is.
+	until grep -q 'Deleted.*: lo .*127\.9\.9\.9' "watched.$1"; do
+		on "$1" ip addr add 127.9.9.9/32 dev lo
+		on "$1" ip addr del 127.9.9.9/32 dev lo
+		sleep 0.02
+	done
+	grep -v -e ': lo[: ]' -e ' dev lo ' "watched.$1" || :
+	: >"watched.$1"
 }
