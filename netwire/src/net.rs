@@ -81,8 +81,9 @@ impl Net {
     /// That of a process, or of the container that it supervises.
     fn of_process(target: &OsStr) -> Result<Self, Error> {
         let named = Named::parse(target)?;
+        let owners = |error: Error| if error.errno() == libc::EPERM { error.or_hint(OWNERS) } else { error };
         let mut refused = None;
-        for pid in named.candidates()? {
+        for pid in named.candidates().map_err(owners)? {
             match File::open(format!("/proc/{pid}/ns/net")) {
                 // What was opened was of the one that was named only if that still runs.
                 Ok(_) if process::has_ended(&named.pidfd) => return Err(gone(named.pid)),
@@ -92,8 +93,7 @@ impl Net {
                 }
             }
         }
-        let error = refused.map_or_else(|| gone(named.pid), |error| named.refused(error));
-        Err(if error.errno() == libc::EPERM { error.or_hint(OWNERS) } else { error })
+        Err(owners(refused.map_or_else(|| gone(named.pid), |error| named.refused(error))))
     }
 
     /// One that is open already.

@@ -6,7 +6,7 @@ mod netwire_frames;
 use std::collections::HashSet;
 
 use netwire_frames::*;
-use tests::both;
+use tests::{both, mark};
 
 const A: Station = Station::of(1);
 const B: Station = Station::of(2);
@@ -67,17 +67,25 @@ fn what_bridges_say_teaches_nothing() {
     both(|who| {
         let lab = Lab::star(who, &[], CHAIN);
         let [mut a, mut b, mut c] = ["a", "b", "c"].map(|host| lab.port(host, "eth0"));
+        // The bridge knows who is where.
+        for (port, station) in [(&mut a, A), (&mut c, C)] {
+            port.say(&station.says_to(&B, b"I am here"));
+            b.until(b"I am here");
+        }
         let list = [[1, 0x80, 0xc2, 0, 0, LLDP], [1, 0x80, 0xc2, 0, 0, 0], [1, 0x80, 0xc2, 0, 0, 3]];
         for to in list.map(Mac) {
             for kind in [0x88cc, IPV4, 0x88f7] {
                 // As c it would hear from now on what is for c.
                 a.say(&Frame::new(to, C.mac, kind, &[2, 7, 4, 0, 0, 0, 0, 0, 0]));
-                b.say(&B.says_to(&C, b"for c alone"));
-                b.say(&B.says_to(&A, b"the end"));
-                let heard = a.until(b"the end");
-                assert!(!heard.iter().any(|frame| frame.holds(b"for c alone")), "{to}, {kind:#x}: {heard:?}");
-                b.say(&B.says_to(&C, b"the end"));
-                assert!(c.until(b"the end").iter().any(|frame| frame.holds(b"for c alone")), "{to}, {kind:#x}");
+                // What no one is known to be is told to all, so each word is another.
+                let words = [mark(), mark(), mark()];
+                let [secret, first, second] = words.each_ref().map(|word| word.as_bytes());
+                b.say(&B.says_to(&C, secret));
+                b.say(&B.says_to(&A, first));
+                let heard = a.until(first);
+                assert!(!heard.iter().any(|frame| frame.holds(secret)), "{to}, {kind:#x}: {heard:?}");
+                b.say(&B.says_to(&C, second));
+                assert!(c.until(second).iter().any(|frame| frame.holds(secret)), "{to}, {kind:#x}");
             }
         }
     });

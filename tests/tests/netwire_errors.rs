@@ -257,7 +257,7 @@ fn a_namespace_of_roots() {
         let inside = inside.args(["isolate", "netwire", "veth", "a", &format!("b@{pid}")]).ran();
         for ran in [own, inside] {
             let said = ran.fails(125);
-            let expected = format!("netwire: cannot enter the network namespace of process {pid}: ");
+            let expected = format!("netwire: process {pid} is not yours but belongs to ");
             assert!(said.starts_with(&expected), "{ran:?}");
             let hint = said.lines().nth(1).unwrap_or_default();
             assert!(hint.starts_with("netwire: hint: ") && hint.contains("root"), "{ran:?}");

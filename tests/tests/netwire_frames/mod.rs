@@ -1,6 +1,6 @@
 //! A lab that goes on while a test looks at it, and the frames that its hosts
 //! send and get.
-#![allow(dead_code, reason = "no test file uses all of it")]
+#![allow(dead_code, unused_imports, reason = "no test file uses all of it")]
 
 mod packets;
 mod shouts;

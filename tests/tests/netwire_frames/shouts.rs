@@ -99,7 +99,7 @@ pub fn shouts(cast: &Cast) -> Vec<Shout> {
             }
         }
         // What bridges speak with one another, and no bridge forwards.
-        for last in (0..16).filter(|last| *last != LLDP) {
+        for last in 0..16 {
             let to = Mac([0x01, 0x80, 0xc2, 0, 0, last]);
             for (name, kind, body, _) in link_local(cast).iter().chain(&bodies[..3]) {
                 add(format!("{name}, from {from_name} to {to}"), Lie, Frame::new(to, from, *kind, body), true);
