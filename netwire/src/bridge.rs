@@ -10,7 +10,7 @@ use seal::Error;
 use seal::cli::printable;
 
 use crate::declaration::{Kind, NewLink, Settings};
-use crate::link::Address;
+use crate::link::{Address, Mac};
 use crate::plan::Planner;
 use crate::policy::Edit;
 use crate::step::{Make, Phase, What};
@@ -27,7 +27,8 @@ const TRUNKS_MAX: usize = 64;
 /// From how many wires in one go their bridges are made quiet.
 const MANY: usize = 128;
 
-type Links = HashMap<OsString, Known>;
+/// The links of a namespace by name.
+pub type Links = HashMap<OsString, Known>;
 
 /// The bridges that were looked at.
 #[derive(Default)]
@@ -51,18 +52,50 @@ pub struct Whole {
     next: HashMap<Address, u128>,
 }
 
-impl Whole {
-    /// The ports that lead from one member to another.
-    pub fn trunks(&self, links: &Links) -> Vec<OsString> {
-        let names = self.members.iter().skip(1).flat_map(trunk_of);
-        names.filter(|name| links.contains_key(name)).collect()
+/// A bridge and those that it is spread over: `NAME.1`, `NAME.2`, …, each tied to it.
+pub fn members(links: &Links, root: &OsStr) -> Vec<OsString> {
+    let mut members: Vec<_> = links.contains_key(root).then(|| root.to_owned()).into_iter().collect();
+    for number in 1.. {
+        let mut member = root.to_owned();
+        member.push(format!(".{number}"));
+        if root_of(links, &member) != root {
+            break;
+        }
+        members.push(member);
     }
+    members
+}
+
+/// The bridge that this one is a part of, or itself.
+pub fn root_of(links: &Links, member: &OsStr) -> OsString {
+    let bytes = member.as_bytes();
+    let dot = bytes.iter().rposition(|byte| *byte == b'.');
+    let is_number = |rest: &[u8]| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit);
+    let root = dot.filter(|dot| is_number(&bytes[dot + 1..])).map(|dot| OsStr::from_bytes(&bytes[..dot]));
+    let down = &trunk_of(member)[1];
+    let tied = root.filter(|root| links.get(down).is_some_and(|trunk| trunk.master.as_deref() == Some(root)));
+    tied.unwrap_or(member).to_owned()
+}
+
+/// The ports that lead from one member of a bridge to another.
+pub fn trunks(links: &Links, members: &[OsString]) -> Vec<OsString> {
+    let names = members.iter().skip(1).flat_map(|member| trunk_of(member));
+    names.filter(|name| links.contains_key(name)).collect()
+}
+
+/// The ports of a bridge, and of those that it is spread over, that lead elsewhere.
+pub fn wires<'a>(links: &'a Links, root: &OsStr) -> impl Iterator<Item = &'a Known> {
+    let members = members(links, root);
+    let trunks = trunks(links, &members);
+    links.values().filter(move |known| {
+        known.master.as_ref().is_some_and(|master| members.contains(master)) && !trunks.contains(&known.link.name)
+    })
 }
 
 /// The two ends of the pair that ties a further member to the first.
-fn trunk_of(member: &OsString) -> [OsString; 2] {
+fn trunk_of(member: &OsStr) -> [OsString; 2] {
     ["-up", "-dn"].map(|end| {
-        let mut name = member.clone();
+        let mut name = member.to_owned();
         name.push(end);
         name
     })
@@ -74,16 +107,7 @@ impl Wholes {
         let key = (place, name.to_owned());
         if !self.known.contains_key(&key) {
             let links = world.links(place)?;
-            let mut members = vec![name.to_owned()];
-            for number in 1.. {
-                let mut member = name.to_owned();
-                member.push(format!(".{number}"));
-                let tied = links.get(&trunk_of(&member)[1]).is_some_and(|trunk| trunk.master.as_deref() == Some(name));
-                if !tied {
-                    break;
-                }
-                members.push(member);
-            }
+            let members = members(links, name);
             let mut counts: HashMap<&OsStr, usize> = HashMap::new();
             for known in links.values() {
                 *counts.entry(known.master.as_deref().unwrap_or_default()).or_default() += 1;
@@ -126,17 +150,19 @@ impl Planner<'_> {
     pub fn wire(&mut self, bridge: &End, new: &NewLink) -> Result<(), Error> {
         let bridge = &self.bridge(bridge)?;
         let mut new = new.clone();
-        // The bridge's own, where that is not what every link has.
-        let mtu = self.world.existing(bridge)?.1.link.mtu;
-        new.settings.mtu = new.settings.mtu.or(Some(mtu).filter(|mtu| !matches!(mtu, 0 | 1500)));
-        let new = &new;
         let [place, far_place] = [self.world.place(&bridge.target)?, self.world.place(&new.end.target)?];
         let is_there = self.is_there(&new.end, "veth")?;
         let near = if is_there {
             self.near(place, bridge, far_place, &new.end)?
         } else {
-            self.new_wire(place, bridge, far_place, new)?
+            // The bridge's own, where that is not what every link has.
+            let mtu = self.world.existing(bridge)?.1.link.mtu;
+            new.settings.mtu = new.settings.mtu.or(Some(mtu).filter(|mtu| !matches!(mtu, 0 | 1500)));
+            // Known before the host at the other end can change it.
+            new.settings.mac = Some(new.settings.mac.map_or_else(Mac::random, Ok)?);
+            self.new_wire(place, bridge, far_place, &new)?
         };
+        let new = &new;
         let addresses = self.addresses(place, bridge, &near.name, new)?;
         let before = self.steps.len();
         self.settle(&new.end, &new.settings, &addresses)?;
@@ -146,9 +172,11 @@ impl Planner<'_> {
         }
         self.up(&new.end, Phase::Inside)?;
         self.up(&near, Phase::Ports)?;
-        let edit = match (is_changed, near.name) {
-            (true, port) => Edit::Rebind { port },
-            (false, port) => Edit::Wired { bridge: bridge.name.clone(), port },
+        let (port, mac) = (near.name, new.settings.mac);
+        let addresses = addresses.iter().map(|address| address.ip).collect();
+        let edit = match is_changed {
+            true => Edit::Rebind { port, mac, addresses },
+            false => Edit::Wired { bridge: bridge.name.clone(), port, mac, addresses },
         };
         self.policies.add(place, self.line(), edit, None);
         self.via(&new.end, &new.via)
@@ -171,10 +199,14 @@ impl Planner<'_> {
 
     fn new_wire(&mut self, place: usize, bridge: &End, far_place: usize, new: &NewLink) -> Result<End, Error> {
         let label = self.world.places[far_place].label.clone();
-        let near = bridge.beside(port_name(&label, &new.end.name));
-        if self.world.known(&near)?.is_some() {
-            return Err(Error::new(format!("{near}, as the port for {} would be called, exists", new.end)));
-        }
+        let links = self.world.links(place)?;
+        // Long names that are alike may come to the same when they are cut.
+        let mut names = (0..16).map(|attempt| port_name(&label, &new.end.name, attempt));
+        let Some(name) = names.find(|name| !links.contains_key(name)) else {
+            let name = bridge.beside(port_name(&label, &new.end.name, 0));
+            return Err(Error::new(format!("{name}, as the port for {} would be called, exists", new.end)));
+        };
+        let near = bridge.beside(name);
         let member = self.room(place, bridge)?;
         let mut make = Make::of(new, place, None);
         make.name.clone_from(&near.name);
@@ -339,7 +371,7 @@ impl Planner<'_> {
         };
         let next = whole.next.entry(subnet.network()).or_insert(low);
         while *next <= high {
-            let ip = subnet.from_bits(*next);
+            let ip = subnet.with_bits(*next);
             *next += 1;
             if !taken.contains_key(&ip) && !reserved.is_some_and(|reserved| reserved.contains_key(&ip)) {
                 return Ok(Address { ip, ..*subnet });
@@ -369,7 +401,8 @@ impl Planner<'_> {
         for port in ports {
             if let Some(far) = self.world.far(place, &port)? {
                 let name = printable(port.name.as_bytes());
-                taken.extend(far.addresses.iter().map(|address| (address.ip, name.clone())));
+                // One who takes a whole subnet for himself does not take it from the others.
+                taken.extend(far.addresses.iter().take(64).map(|address| (address.ip, name.clone())));
             }
         }
         self.wholes.of(self.world, place, &bridge.name)?.taken = Some(taken);
@@ -379,7 +412,7 @@ impl Planner<'_> {
 
 /// What the port for an interface is called: `LABEL-IF`, shortened so that it
 /// stays one of a kind where that is too long.
-fn port_name(label: &str, interface: &OsStr) -> OsString {
+fn port_name(label: &str, interface: &OsStr, attempt: u8) -> OsString {
     let clean = |c: char| if c.is_whitespace() || c.is_control() || "/:@".contains(c) { '_' } else { c };
     let label: String = label.chars().map(clean).collect();
     let mut name = OsString::from(format!("{label}-"));
@@ -388,8 +421,8 @@ fn port_name(label: &str, interface: &OsStr) -> OsString {
         return name;
     }
     // FNV-1a, folded to 16 bits.
-    let hash =
-        name.as_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let bytes = name.as_bytes().iter().copied().chain([attempt]);
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let hash = format!("{:04x}", (hash >> 16) ^ (hash & 0xffff));
     let (head, tail) = if interface.len() < NAME_MAX - 5 {
         (label, interface.to_owned())
@@ -412,7 +445,7 @@ mod tests {
 
     #[test]
     fn port_names() {
-        let name = |label, interface: &str| port_name(label, OsStr::new(interface)).into_string().unwrap();
+        let name = |label, interface: &str| port_name(label, OsStr::new(interface), 0).into_string().unwrap();
         assert_eq!(name("web", "eth0"), "web-eth0");
         assert_eq!(name("a b", "eth0"), "a_b-eth0");
         for (label, interface) in [("averyveryverylonglabel", "eth0"), ("web", "fifteen-bytes-x"), ("é", "tenbytes-i")]

@@ -1,6 +1,6 @@
 //! From what users declare of who may reach whom to what is filtered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use seal::cli::printable;
 use seal::{Context, Error};
 
-use crate::bridge::Wholes;
+use crate::bridge::{Links, members, root_of, trunks, wires};
 use crate::filter::{self, BRIDGE, Policy};
 use crate::link::{Link, Mac};
 use crate::plan::Failure;
@@ -17,17 +17,21 @@ use crate::request;
 use crate::socket::{Socket, attributes_of, number};
 use crate::world::World;
 
+/// How many addresses of a host a port is bound to; who has more has been told
+/// what to have by nobody.
+const ADDRESSES_MAX: usize = 64;
+
 /// What the edits make of what is filtered in a namespace now: before, and after.
 pub fn edited(world: &mut World, place: usize, edits: &[(Option<usize>, Edit)]) -> Result<(Policy, Policy), Failure> {
     let before = world.policy(place).map_err(|error| (None, error))?;
-    let mut policy = before.clone();
+    let fresh = fresh(edits.iter().map(|(_, edit)| edit));
+    let mut editor = Editor { world, place, policy: before.clone(), planning: false, fresh };
     for (line, edit) in edits {
-        edit_policy(world, place, &mut policy, edit).map_err(|error| (*line, error))?;
+        editor.edit(edit).map_err(|error| (*line, error))?;
     }
-    let mut wholes = Wholes::default();
     let swept = edits.iter().any(|(_, edit)| matches!(edit, Edit::Gone));
-    refresh(world, &mut wholes, place, &mut policy, swept).map_err(|error| (edits[0].0, error))?;
-    Ok((before, policy))
+    editor.refresh(swept).map_err(|error| (edits[0].0, error))?;
+    Ok((before, editor.policy))
 }
 
 /// Makes the change from one to the other.
@@ -50,16 +54,15 @@ pub fn commit(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Re
     }
     Policy::change(from, to, meta, &mut socket).map_err(|refusal| {
         let says = refusal.says.clone();
-        Error::new(cannot(&name)).because(refusal).maybe_hint(says.map(|says| format!("the kernel says: {says}")))
-    })?;
-    guard(world, place, from, to)
+        Error::new(cannot(&name)).because(refusal).maybe_hint(says)
+    })
 }
 
 /// Frames to 01:80:c2:00:00:0e teach a bridge where their sender is and are heard
 /// by the machine itself without passing any hook, unless they are to be
 /// forwarded: then they pass, and are dropped. Nor is what it has learned so far
 /// to be trusted.
-fn guard(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Result<(), Error> {
+pub fn guard(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Result<(), Error> {
     let mut requests = Vec::new();
     for known in world.links(place)?.values() {
         let (link, mask) = (&known.link, groups_forwarded(&known.link.data));
@@ -71,11 +74,12 @@ fn guard(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Result<
             _ => {}
         }
     }
-    for outcome in world.socket(place)?.ask(&mut requests).tried(|| "cannot ask the kernel")? {
+    let cannot = format!("cannot set what the bridges of {} forward", world.place_name(place));
+    for outcome in world.socket(place)?.ask(&mut requests).tried(|| cannot.clone())? {
         match outcome {
             // Deleted meanwhile.
             Err(refusal) if refusal.errno == libc::ENODEV => {}
-            outcome => outcome.tried(|| format!("cannot guard the bridges of {}", world.place_name(place)))?,
+            outcome => outcome.tried(|| cannot.clone())?,
         }
     }
     Ok(())
@@ -96,137 +100,303 @@ pub fn speaks_stp(link: &Link) -> bool {
     attributes_of(&link.data).any(|(kind, value)| kind == IFLA_BR_STP_STATE && number(value) != 0)
 }
 
-/// The number of a link of the place; `None` if it is yet to be made.
-fn index(world: &mut World, place: usize, name: &OsStr) -> Result<Option<u32>, Error> {
-    Ok(world.links(place)?.get(name).map(|known| known.link.index).filter(|&index| index != 0))
+/// The ports of wires that are being made.
+pub fn fresh<'a>(edits: impl Iterator<Item = &'a Edit>) -> HashSet<OsString> {
+    let port = |edit: &Edit| match edit {
+        Edit::Wired { port, mac: Some(_), .. } => Some(port.clone()),
+        _ => None,
+    };
+    edits.filter_map(port).collect()
 }
 
-/// Changes a policy; false where links that it is about are yet to be made.
-pub fn edit_policy(world: &mut World, place: usize, policy: &mut Policy, edit: &Edit) -> Result<bool, Error> {
-    match edit {
-        Edit::DenyAll { bridge, except_bridge } => {
-            let Some(number) = index(world, place, bridge)? else { return Ok(false) };
-            let is_new = policy.bridges.insert(number, bridge.to_string_lossy().into_owned()).is_none();
-            if *except_bridge {
-                policy.open.insert(number);
-            } else if policy.open.remove(&number) {
-                policy.pairs.retain(|(one, other)| *one != BRIDGE && *other != BRIDGE);
+/// A policy that is being changed.
+pub struct Editor<'a> {
+    pub world: &'a mut World,
+    pub place: usize,
+    pub policy: Policy,
+    /// Whether links may be yet to be made.
+    pub planning: bool,
+    /// See [`fresh`].
+    pub fresh: HashSet<OsString>,
+}
+
+impl Editor<'_> {
+    /// Changes the policy; false where links that it is about are yet to be made.
+    pub fn edit(&mut self, edit: &Edit) -> Result<bool, Error> {
+        match edit {
+            Edit::DenyAll { bridge, except_bridge } => self.deny_all(bridge, *except_bridge),
+            Edit::AllowAll { bridge } => {
+                let links = self.world.links(self.place)?;
+                let numbers: Vec<u32> = members(links, bridge).iter().map(|name| links[name].link.index).collect();
+                self.policy.bridges.retain(|number, _| !numbers.contains(number));
+                Ok(true)
             }
-            if is_new {
-                let bridge = bridge.clone();
-                let ports: Vec<_> = world
-                    .links(place)?
-                    .values()
-                    .filter(|known| known.master.as_ref() == Some(&bridge))
-                    .cloned()
-                    .collect();
-                for port in ports {
-                    bind(world, place, policy, &port.link)?;
+            Edit::Wired { bridge, port, mac, addresses } => self.wired(bridge, port, *mac, addresses),
+            Edit::Rebind { port, mac, addresses } => self.rebind(port, *mac, addresses),
+            Edit::Bind { ports, any } => self.bind_all(ports, *any),
+            Edit::Pair { sides, allow } => self.pair(sides, *allow),
+            Edit::Nat { bridge, out, forwarded } => {
+                let (Some(bridge), Some(out)) = (self.link(bridge)?, self.link(out)?) else { return Ok(false) };
+                let is_new = self.policy.nat.insert((bridge.index, out.index));
+                if is_new && !forwarded {
+                    self.policy.uplinks.insert(out.index);
                 }
+                Ok(true)
             }
-        }
-        Edit::AllowAll { bridge } => {
-            let Some(number) = index(world, place, bridge)? else { return Ok(true) };
-            policy.bridges.remove(&number);
-        }
-        Edit::Wired { bridge, port } => {
-            let Some(number) = index(world, place, bridge)? else { return Ok(false) };
-            if policy.bridges.contains_key(&number) {
-                let Some(known) = world.links(place)?.get(port).cloned().filter(|known| known.link.index != 0) else {
-                    return Ok(false);
-                };
-                if !is_bound(policy, known.link.index) {
-                    bind(world, place, policy, &known.link)?;
-                }
-            } else {
-                // Where the kernel cannot tell the bridges of a namespace apart, that has to be said.
-                return Ok(policy.bridges.is_empty());
-            }
-        }
-        Edit::Rebind { port } => {
-            let Some(known) = world.links(place)?.get(port).cloned() else { return Ok(true) };
-            if policy.macs.iter().any(|(number, _)| *number == known.link.index) {
-                unbind(policy, known.link.index);
-                bind(world, place, policy, &known.link)?;
-                // What that will be is known only when it is done.
-                return Ok(false);
-            }
-        }
-        Edit::Bind { ports, any } => {
-            for port in ports {
-                let Some(known) = world.links(place)?.get(port).cloned().filter(|known| known.link.index != 0) else {
-                    return Ok(false);
-                };
-                denied(world, place, policy, &known.link.name)?;
-                unbind(policy, known.link.index);
-                if *any {
-                    policy.unbound.insert(known.link.index);
-                } else if !bind(world, place, policy, &known.link)? {
-                    return Err(unbindable(&known.link));
-                }
-            }
-        }
-        Edit::Gone => {}
-        Edit::Pair { sides, allow } => return pair(world, place, policy, sides, *allow),
-        Edit::Nat { bridge, out, forwarded } => {
-            let (Some(bridge), Some(out)) = (index(world, place, bridge)?, index(world, place, out)?) else {
-                return Ok(false);
-            };
-            let is_new = policy.nat.insert((bridge, out));
-            if is_new && !forwarded {
-                policy.uplinks.insert(out);
-            }
+            Edit::Gone => Ok(true),
         }
     }
-    Ok(true)
-}
 
-fn pair(world: &mut World, place: usize, policy: &mut Policy, sides: &[Side; 2], allow: bool) -> Result<bool, Error> {
-    let mut numbers = [Vec::new(), Vec::new()];
-    for (side, numbers) in sides.iter().zip(&mut numbers) {
-        let Side::Ports(ports) = side else {
-            numbers.push(BRIDGE);
-            continue;
-        };
+    /// A link of this name; `None` if it is yet to be made.
+    fn link(&mut self, name: &OsStr) -> Result<Option<Link>, Error> {
+        if !self.planning {
+            self.world.index(self.place, name)?;
+        }
+        let known = self.world.links(self.place)?.get(name);
+        Ok(known.map(|known| known.link.clone()).filter(|link| link.index != 0))
+    }
+
+    fn deny_all(&mut self, bridge: &OsString, except_bridge: bool) -> Result<bool, Error> {
+        let Some(link) = self.link(bridge)? else { return Ok(false) };
+        let mut ports: Vec<Link> =
+            wires(self.world.links(self.place)?, bridge).map(|known| known.link.clone()).collect();
+        ports.retain(|port| port.index != 0);
+        ports.sort_by_key(|port| port.index);
+        let is_new = self.policy.bridges.insert(link.index, bridge.to_string_lossy().into_owned()).is_none();
+        if except_bridge {
+            self.policy.open.insert(link.index);
+        } else if self.policy.open.remove(&link.index) {
+            let of_bridge = |side: &u32| ports.iter().any(|port| port.index == *side);
+            self.policy
+                .pairs
+                .retain(|(one, other)| !(*one == BRIDGE && of_bridge(other) || *other == BRIDGE && of_bridge(one)));
+        }
+        if is_new {
+            // Its own addresses are nobody else's.
+            self.refresh(false)?;
+            for port in ports.iter().filter(|port| !self.fresh.contains(&port.name)).cloned().collect::<Vec<_>>() {
+                self.bind(&port)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A port that netwire has made is bound to what it has declared, not to
+    /// what the host at the other end may have made of that.
+    fn wired(&mut self, bridge: &OsStr, port: &OsStr, mac: Option<Mac>, ips: &[IpAddr]) -> Result<bool, Error> {
+        let Some(bridge) = self.link(bridge)? else { return Ok(false) };
+        if !self.policy.bridges.contains_key(&bridge.index) {
+            // Where the kernel cannot tell the bridges of a namespace apart, that has to be said.
+            return Ok(!self.planning || self.policy.bridges.is_empty());
+        }
+        let Some(port) = self.link(port)? else { return Ok(false) };
+        match (self.mac_of(port.index), mac) {
+            (Some(mac), _) => self.bind_to(&port, mac, ips)?,
+            _ if self.policy.unbound.contains(&port.index) => {}
+            (None, Some(mac)) => self.bind_to(&port, mac, ips)?,
+            (None, None) => drop(self.bind(&port)?),
+        }
+        Ok(true)
+    }
+
+    fn rebind(&mut self, port: &OsStr, mac: Option<Mac>, ips: &[IpAddr]) -> Result<bool, Error> {
+        let Some(port) = self.link(port)? else { return Ok(true) };
+        let Some(before) = self.mac_of(port.index) else { return Ok(true) };
+        if mac.is_some_and(|mac| mac != before) {
+            self.policy.macs.remove(&(port.index, before));
+            self.policy.ipv6.remove(&(port.index, link_local(before)));
+        }
+        self.bind_to(&port, mac.unwrap_or(before), ips)?;
+        Ok(true)
+    }
+
+    fn bind_all(&mut self, ports: &[OsString], any: bool) -> Result<bool, Error> {
         for port in ports {
-            let Some(known) = world.links(place)?.get(port).cloned().filter(|known| known.link.index != 0) else {
-                return Ok(false);
+            let Some(port) = self.link(port)? else { return Ok(false) };
+            self.denied(&port.name)?;
+            self.unbind(port.index);
+            if any {
+                self.policy.unbound.insert(port.index);
+            } else if !self.bind(&port)? {
+                return Err(unbindable(&port));
+            }
+        }
+        Ok(true)
+    }
+
+    fn pair(&mut self, sides: &[Side; 2], allow: bool) -> Result<bool, Error> {
+        let mut numbers = [Vec::new(), Vec::new()];
+        for (side, numbers) in sides.iter().zip(&mut numbers) {
+            let Side::Ports(ports) = side else {
+                numbers.push(BRIDGE);
+                continue;
             };
-            denied(world, place, policy, port)?;
-            // One that others have made is denied until now.
-            if allow && !is_bound(policy, known.link.index) && !bind(world, place, policy, &known.link)? {
-                return Err(unbindable(&known.link));
+            for port in ports {
+                let Some(port) = self.link(port)? else { return Ok(false) };
+                let bridge = self.denied(&port.name)?;
+                if !allow
+                    && self.policy.open.contains(&bridge)
+                    && matches!(sides, [Side::Bridge, _] | [_, Side::Bridge])
+                {
+                    let name = printable(port.name.as_bytes());
+                    return Err(Error::new(format!("{name} reaches the bridge itself, as all do"))
+                        .hint("deny-all without --except-bridge comes first"));
+                }
+                // One that others have made is denied until now.
+                let is_bound = self.mac_of(port.index).is_some() || self.policy.unbound.contains(&port.index);
+                if allow && !is_bound && !self.bind(&port)? {
+                    return Err(unbindable(&port));
+                }
+                numbers.push(port.index);
             }
-            numbers.push(known.link.index);
         }
+        let both = numbers[0].iter().flat_map(|&one| numbers[1].iter().map(move |&other| (one, other)));
+        for pair in both.flat_map(|(one, other)| [(one, other), (other, one)]) {
+            if allow {
+                self.policy.pairs.insert(pair)
+            } else {
+                self.policy.pairs.remove(&pair)
+            };
+        }
+        Ok(true)
     }
-    for &one in &numbers[0] {
-        for &other in &numbers[1] {
-            for pair in [(one, other), (other, one)] {
-                if allow {
-                    policy.pairs.insert(pair)
-                } else {
-                    policy.pairs.remove(&pair)
-                };
+
+    /// The bridge, where all is denied, that a port is of; fails where all is allowed anyway.
+    fn denied(&mut self, port: &OsStr) -> Result<u32, Error> {
+        let links = self.world.links(self.place)?;
+        let master = links.get(port).and_then(|known| known.master.clone()).unwrap_or_default();
+        let root = root_of(links, &master);
+        let number = links.get(&root).map_or(0, |known| known.link.index);
+        if self.policy.bridges.contains_key(&number) {
+            return Ok(number);
+        }
+        let name = printable(root.as_bytes());
+        Err(Error::new(format!("{name} is open to all")).hint(format!("netwire deny-all {name} comes first")))
+    }
+
+    fn mac_of(&self, port: u32) -> Option<Mac> {
+        self.policy.macs.range((port, Mac([0; 6]))..=(port, Mac([u8::MAX; 6]))).next().map(|(_, mac)| *mac)
+    }
+
+    fn unbind(&mut self, port: u32) {
+        self.policy.unbound.remove(&port);
+        self.policy.macs.retain(|(number, _)| *number != port);
+        self.policy.ipv4.retain(|(number, _)| *number != port);
+        self.policy.ipv6.retain(|(number, _)| *number != port);
+    }
+
+    /// Binds a port to what is at its other end now; false where that cannot be told.
+    fn bind(&mut self, port: &Link) -> Result<bool, Error> {
+        let Some(far) = self.world.far(self.place, port)? else { return Ok(false) };
+        let Some(mac) = far.mac else { return Ok(false) };
+        if far.addresses.len() > ADDRESSES_MAX {
+            let name = printable(port.name.as_bytes());
+            return Err(Error::new(format!("there are more than {ADDRESSES_MAX} addresses at {name}")));
+        }
+        let ips: Vec<IpAddr> = far.addresses.iter().map(|address| address.ip).collect();
+        self.bind_to(port, mac, &ips)?;
+        Ok(true)
+    }
+
+    /// Binds a port to these addresses, which must be nobody else's.
+    fn bind_to(&mut self, port: &Link, mac: Mac, ips: &[IpAddr]) -> Result<(), Error> {
+        let number = port.index;
+        let policy = &mut self.policy;
+        let mut clash = None;
+        if !policy.macs.contains(&(number, mac)) {
+            let other = policy.macs.iter().find(|(_, other)| *other == mac).map(|(other, _)| *other);
+            let other = other.or(policy.own_macs.contains(&mac).then_some(BRIDGE));
+            clash = clash.or(other.map(|other| (mac.to_string(), other)));
+        }
+        for ip in ips.iter().copied().chain([IpAddr::V6(link_local(mac))]) {
+            let other = match ip {
+                IpAddr::V4(ip) if policy.ipv4.insert((number, ip)) => {
+                    let own = policy.own_ipv4.contains(&ip).then_some(BRIDGE);
+                    policy
+                        .ipv4
+                        .iter()
+                        .find(|(other, same)| *other != number && *same == ip)
+                        .map(|(other, _)| *other)
+                        .or(own)
+                }
+                IpAddr::V6(ip) if policy.ipv6.insert((number, ip)) => {
+                    let own = policy.own_ipv6.contains(&ip).then_some(BRIDGE);
+                    policy
+                        .ipv6
+                        .iter()
+                        .find(|(other, same)| *other != number && *same == ip)
+                        .map(|(other, _)| *other)
+                        .or(own)
+                }
+                _ => None,
+            };
+            clash = clash.or(other.map(|other| (ip.to_string(), other)));
+        }
+        policy.macs.insert((number, mac));
+        let Some((what, other)) = clash else { return Ok(()) };
+        let links = self.world.links(self.place)?;
+        let other =
+            links.values().find(|known| known.link.index == other).map(|known| printable(known.link.name.as_bytes()));
+        let other = other.unwrap_or_else(|| "the bridge itself".into());
+        Err(Error::new(format!("{what} at {} is the address of {other}", printable(port.name.as_bytes()))))
+    }
+
+    /// Derives what follows from what was declared and what is there, and drops
+    /// what is about links that are gone; with those that are to be deleted,
+    /// where they are `swept`.
+    pub fn refresh(&mut self, swept: bool) -> Result<(), Error> {
+        let mut links = self.world.links(self.place)?.clone();
+        links.retain(|_, known| known.link.index != 0 && !(swept && known.leaves));
+        let names: BTreeMap<u32, OsString> =
+            links.values().map(|known| (known.link.index, known.link.name.clone())).collect();
+        let mut new = Policy { nat: std::mem::take(&mut self.policy.nat), ..Policy::default() };
+        let (mut ports, mut open) = (BTreeSet::new(), BTreeSet::new());
+        for root in self.policy.bridges.keys() {
+            // By its number: it may have another name now.
+            let Some(name) = names.get(root).filter(|name| root_of(&links, name) == **name) else { continue };
+            derive(&mut new, &links, name);
+            let wires: Vec<u32> = wires(&links, name).map(|known| known.link.index).collect();
+            if self.policy.open.contains(root) {
+                new.open.insert(*root);
+                open.extend(wires.iter().copied());
             }
+            ports.extend(wires);
         }
+        let old = &self.policy;
+        new.macs = old.macs.iter().filter(|(port, _)| ports.contains(port)).copied().collect();
+        new.ipv4 = old.ipv4.iter().filter(|(port, _)| ports.contains(port)).copied().collect();
+        new.ipv6 = old.ipv6.iter().filter(|(port, _)| ports.contains(port)).copied().collect();
+        new.unbound = old.unbound.intersection(&ports).copied().collect();
+        let is_there = |side: &u32| *side == BRIDGE || ports.contains(side);
+        new.pairs = old.pairs.iter().filter(|(one, other)| is_there(one) && is_there(other)).copied().collect();
+        new.pairs.extend(open.iter().flat_map(|&port| [(port, BRIDGE), (BRIDGE, port)]));
+        new.nat.retain(|(bridge, out)| names.contains_key(bridge) && names.contains_key(out));
+        // They forward still, and nothing else says for whom.
+        new.uplinks = old.uplinks.iter().filter(|out| names.contains_key(out)).copied().collect();
+        self.policy = new;
+        Ok(())
     }
-    Ok(true)
 }
 
-/// Fails where all is allowed anyway.
-fn denied(world: &mut World, place: usize, policy: &Policy, port: &OsStr) -> Result<(), Error> {
-    let links = world.links(place)?;
-    let master = links.get(port).and_then(|known| known.master.clone()).unwrap_or_default();
-    let name = String::from_utf8_lossy(master.as_bytes());
-    // A further member of a whole is denied with the first.
-    let root = name.rsplit_once('.').map_or(&*name, |(root, _)| root);
-    let is_denied = policy.bridges.values().any(|bridge| *bridge == *name || bridge == root);
-    if is_denied {
-        return Ok(());
+/// What is known of a bridge where all is denied, and of those it is spread over.
+fn derive(policy: &mut Policy, links: &Links, root: &OsStr) {
+    let names = members(links, root);
+    let trunks = trunks(links, &names);
+    policy.trunks.extend(trunks.iter().filter_map(|trunk| links.get(trunk)).map(|known| known.link.index));
+    let members: Vec<&Link> = names.iter().filter_map(|name| links.get(name)).map(|known| &known.link).collect();
+    for member in &members {
+        policy.bridges.insert(member.index, member.name.to_string_lossy().into_owned());
+        policy.together.extend(members.iter().map(|other| (member.index, other.index)));
+        policy.own_macs.extend(member.mac);
+        policy.own_ipv6.extend(member.mac.map(link_local));
+        // A link-local one comes by itself, and late.
+        for address in member.addresses.iter().filter(|address| !address.is_link_local()) {
+            match address.ip {
+                IpAddr::V4(ip) => policy.own_ipv4.insert(ip),
+                IpAddr::V6(ip) => policy.own_ipv6.insert(ip),
+            };
+        }
     }
-    let name = printable(master.as_bytes());
-    Err(Error::new(format!("{name} is open to all")).hint(format!("netwire deny-all {name} comes first")))
 }
 
 fn unbindable(port: &Link) -> Error {
@@ -235,109 +405,7 @@ fn unbindable(port: &Link) -> Error {
         .hint(format!("netwire bind BR {name} --any lets it send from any that is not another's"))
 }
 
-fn is_bound(policy: &Policy, port: u32) -> bool {
-    policy.unbound.contains(&port) || policy.macs.iter().any(|(number, _)| *number == port)
-}
-
-fn unbind(policy: &mut Policy, port: u32) {
-    policy.unbound.remove(&port);
-    policy.macs.retain(|(number, _)| *number != port);
-    policy.ipv4.retain(|(number, _)| *number != port);
-    policy.ipv6.retain(|(number, _)| *number != port);
-}
-
-/// Binds a port to the addresses that are at its other end now; false where
-/// that cannot be told.
-fn bind(world: &mut World, place: usize, policy: &mut Policy, port: &Link) -> Result<bool, Error> {
-    let Some(far) = world.far(place, port)? else { return Ok(false) };
-    let Some(mac) = far.mac else { return Ok(false) };
-    if let Some((other, _)) = policy.macs.iter().find(|(number, other)| *other == mac && *number != port.index) {
-        let other = world.links(place)?.values().find(|known| known.link.index == *other);
-        let other = other.map_or_else(|| "another port".into(), |known| printable(known.link.name.as_bytes()));
-        return Err(Error::new(format!(
-            "the MAC address {mac} at {} is that of {other}",
-            printable(port.name.as_bytes())
-        )));
-    }
-    policy.macs.insert((port.index, mac));
-    policy.ipv6.insert((port.index, link_local(mac)));
-    for address in &far.addresses {
-        match address.ip {
-            IpAddr::V4(ip) => policy.ipv4.insert((port.index, ip)),
-            IpAddr::V6(ip) => policy.ipv6.insert((port.index, ip)),
-        };
-    }
-    Ok(true)
-}
-
 /// The link-local address that a MAC address makes (RFC 4291, appendix A).
 fn link_local(Mac([a, b, c, d, e, f]): Mac) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
-}
-
-/// Derives what follows from what was declared and what is there, and drops
-/// what is about links that are gone; with those that are to be deleted, where
-/// they are `swept`.
-pub fn refresh(
-    world: &mut World,
-    wholes: &mut Wholes,
-    place: usize,
-    policy: &mut Policy,
-    swept: bool,
-) -> Result<(), Error> {
-    let mut links = world.links(place)?.clone();
-    links.retain(|_, known| !(swept && known.leaves));
-    let names: Vec<OsString> = policy.bridges.values().map(OsString::from).collect();
-    let is_further = |name: &OsString| {
-        names
-            .iter()
-            .any(|root| name.as_bytes().strip_prefix(root.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'.')))
-    };
-    let roots: Vec<(u32, OsString)> =
-        policy.bridges.iter().map(|(number, name)| (*number, OsString::from(name))).collect();
-    let roots = roots
-        .into_iter()
-        .filter(|(number, name)| !is_further(name) && links.get(name).is_some_and(|known| known.link.index == *number));
-    let (mut ports, mut open) = (BTreeSet::new(), BTreeSet::new());
-    let mut new = Policy { nat: std::mem::take(&mut policy.nat), ..Policy::default() };
-    for (root, name) in roots {
-        let whole = wholes.of(world, place, &name)?;
-        let trunks = whole.trunks(&links);
-        let members: Vec<_> = whole.members.iter().filter_map(|member| links.get(member)).collect();
-        for member in &members {
-            new.bridges.insert(member.link.index, member.link.name.to_string_lossy().into_owned());
-            new.together.extend(members.iter().map(|other| (member.link.index, other.link.index)));
-            new.own_macs.extend(member.link.mac);
-            new.own_ipv6.extend(member.link.mac.map(link_local));
-            // A link-local one comes by itself, and late.
-            for address in member.link.addresses.iter().filter(|address| !address.is_link_local()) {
-                match address.ip {
-                    IpAddr::V4(ip) => new.own_ipv4.insert(ip),
-                    IpAddr::V6(ip) => new.own_ipv6.insert(ip),
-                };
-            }
-        }
-        new.trunks.extend(trunks.iter().filter_map(|trunk| links.get(trunk)).map(|known| known.link.index));
-        let is_member = |master: &OsString| members.iter().any(|member| member.link.name == *master);
-        let of_whole = links.values().filter(|known| known.master.as_ref().is_some_and(is_member));
-        let of_whole: Vec<_> =
-            of_whole.filter(|known| !trunks.contains(&known.link.name)).map(|known| known.link.index).collect();
-        if policy.open.contains(&root) {
-            new.open.insert(root);
-            open.extend(of_whole.iter().copied());
-        }
-        ports.extend(of_whole);
-    }
-    new.macs = policy.macs.iter().filter(|(port, _)| ports.contains(port)).copied().collect();
-    new.ipv4 = policy.ipv4.iter().filter(|(port, _)| ports.contains(port)).copied().collect();
-    new.ipv6 = policy.ipv6.iter().filter(|(port, _)| ports.contains(port)).copied().collect();
-    new.unbound = policy.unbound.intersection(&ports).copied().collect();
-    let is_there = |side: &u32| *side == BRIDGE || ports.contains(side);
-    new.pairs = policy.pairs.iter().filter(|(one, other)| is_there(one) && is_there(other)).copied().collect();
-    new.pairs.extend(open.iter().flat_map(|&port| [(port, BRIDGE), (BRIDGE, port)]));
-    let exists: BTreeSet<u32> = links.values().map(|known| known.link.index).collect();
-    new.nat.retain(|(bridge, out)| exists.contains(bridge) && exists.contains(out));
-    new.uplinks = policy.uplinks.iter().filter(|out| new.nat.iter().any(|(_, other)| other == *out)).copied().collect();
-    *policy = new;
-    Ok(())
 }

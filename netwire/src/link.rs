@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use netlink_packet_core::{DefaultNla, NLM_F_REQUEST};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use netlink_packet_route::route::{RouteHeader, RouteMessage};
 use netlink_packet_route::tc::TcMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use seal::Context;
@@ -66,18 +68,6 @@ pub struct Link {
 #[derive(Clone, Debug, Default)]
 pub struct Links(pub BTreeMap<u32, Link>);
 
-impl Links {
-    /// The link of this name.
-    pub fn named(&self, name: &OsStr) -> Option<&Link> {
-        self.0.values().find(|link| link.name == name)
-    }
-
-    /// The ports of a bridge.
-    pub fn ports(&self, bridge: u32) -> impl Iterator<Item = &Link> {
-        self.0.values().filter(move |link| link.master == Some(bridge))
-    }
-}
-
 /// The links of the socket's namespace, or of the one that it knows by the number `nsid`.
 pub fn links(socket: &mut Socket, nsid: Option<i32>) -> Result<Links, Refusal> {
     let mut links = without_addresses(socket, nsid)?;
@@ -102,9 +92,27 @@ pub fn without_addresses(socket: &mut Socket, nsid: Option<i32>) -> Result<Links
     })
 }
 
+/// The number that the socket's namespace has for another; `None` where it has none.
+pub fn nsid(socket: &mut Socket, net: impl AsFd) -> Result<Option<i32>, Refusal> {
+    const NETNSA_NSID: u16 = 1;
+    let mut message = NsidMessage::default();
+    message.attributes.push(NsidAttribute::Fd(net.as_fd().as_raw_fd() as u32));
+    let mut found = None;
+    socket.get(Request::of(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST), |body| {
+        let rest = body.get(4..).unwrap_or_default();
+        found = attributes_of(rest).find(|(kind, _)| *kind == NETNSA_NSID).map(|(_, value)| number(value) as i32);
+    })?;
+    // -1: it has none.
+    Ok(found.filter(|&nsid| nsid >= 0))
+}
+
 /// The unicast routes of the main table, and the links that they leave by.
 pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(Route, u32)>, Refusal> {
-    let request = || Request::of(RouteNetlinkMessage::GetRoute(RouteMessage::default()), DUMP);
+    let request = || {
+        let mut message = RouteMessage::default();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        Request::of(RouteNetlinkMessage::GetRoute(message), DUMP)
+    };
     socket.dump(request, |found: &mut Vec<_>, _, body| found.extend(read_route(body)))
 }
 
@@ -188,13 +196,6 @@ pub fn link(socket: &mut Socket, nsid: Option<i32>, index: u32) -> Result<Link, 
     Ok(link)
 }
 
-/// One link by its name, without its addresses; ENODEV where there is none.
-pub fn link_named(socket: &mut Socket, name: &OsStr) -> Result<Link, Refusal> {
-    let mut message = LinkMessage::default();
-    message.attributes.push(ifname(name));
-    get(socket, None, message)
-}
-
 fn get(socket: &mut Socket, nsid: Option<i32>, mut message: LinkMessage) -> Result<Link, Refusal> {
     message.attributes.extend(nsid.map(LinkAttribute::IfNetnsId));
     let mut found = None;
@@ -272,14 +273,6 @@ pub fn ip_of(value: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(value).ok().map(IpAddr::from)
 }
 
-/// The bytes of an address, in the network's order.
-pub fn bytes_of(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    }
-}
-
 /// The family of an address, for the kernel.
 pub fn family(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
@@ -319,7 +312,7 @@ impl Address {
     /// The first address of its subnet, whose host bits are 0.
     pub fn first(&self) -> IpAddr {
         let host = 1u128.checked_shl(self.host_bits()).map_or(u128::MAX, |size| size - 1);
-        self.from_bits(Self::bits(self.ip) & !host)
+        self.with_bits(Self::bits(self.ip) & !host)
     }
 
     /// Its subnet.
@@ -328,7 +321,7 @@ impl Address {
     }
 
     /// An address of the same family.
-    pub fn from_bits(&self, bits: u128) -> IpAddr {
+    pub fn with_bits(&self, bits: u128) -> IpAddr {
         if self.ip.is_ipv4() { IpAddr::V4((bits as u32).into()) } else { IpAddr::V6(bits.into()) }
     }
 

@@ -86,6 +86,8 @@ impl Planner<'_> {
     /// Whether a link of this kind is there; another is an error.
     pub fn is_there(&mut self, end: &End, kind: &str) -> Result<bool, Error> {
         let strict = self.strict;
+        let place = self.world.place(&end.target)?;
+        self.declared.insert((place, end.name.clone()));
         match self.world.known(end)? {
             None => Ok(false),
             Some(_) if strict => Err(Error::new(format!("{end} exists"))),

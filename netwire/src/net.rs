@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use isolate::named::{Named, gone};
@@ -11,6 +12,7 @@ use isolate::{namespace, process};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::fstat;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seal::{Context, Error};
 
 /// Where namespaces have names (ip-netns(8)).
@@ -47,7 +49,7 @@ impl Net {
         let is_path = target.as_bytes().contains(&b'/');
         let path = if is_path { target.into() } else { named(target)? };
         let label = path.file_name().unwrap_or(target).to_string_lossy().into_owned();
-        let file = File::open(&path).map_err(|error| match error.kind() {
+        let file = open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound if !is_path => missing(&label),
             std::io::ErrorKind::PermissionDenied => {
                 Error::new(format!("cannot open the network namespace {target:?}")).because(error).hint(OWNERS)
@@ -64,7 +66,7 @@ impl Net {
     /// of making one.
     pub fn is_there(path: &Path) -> Result<bool, Error> {
         let cannot = || format!("cannot open the network namespace {path:?}");
-        let file = match File::open(path) {
+        let file = match open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             opened => opened.tried(cannot)?,
         };
@@ -100,6 +102,12 @@ impl Net {
     pub fn of(fd: OwnedFd, shown: String, label: String) -> Result<Self, Error> {
         let inode = fstat(&fd).tried(|| "cannot look at a network namespace")?.st_ino;
         Ok(Self { fd, inode, shown, label })
+    }
+
+    /// The same, as users call it.
+    pub fn called(self, name: &OsStr) -> Self {
+        let name = name.to_string_lossy().into_owned();
+        Self { shown: name.clone(), label: name, ..self }
     }
 
     /// Takes this process into it.
@@ -139,6 +147,18 @@ impl AsFd for Net {
     fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// As many files as there can be: one is held open for each namespace, and one
+/// for its socket. With fewer, it fails only where there are as many.
+pub fn open_many() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// A FIFO in its place must not hold us up.
+fn open(path: &Path) -> std::io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 /// Whether a target is `PID` or `PID:INODE`.

@@ -16,24 +16,20 @@ use crate::net::{NAMED, Net, named};
 pub fn make(name: &OsStr) -> Result<Net, Error> {
     let path = named(name)?;
     let cannot = || format!("cannot create the network namespace {name:?}");
-    // It may be there without a namespace, where one who made it was killed.
-    let flags = libc::O_NOFOLLOW;
-    File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .custom_flags(flags)
-        .open(&path)
-        .tried(cannot)?;
+    let create = || File::options().write(true).create_new(true).mode(0o444).open(&path);
+    match create() {
+        // It may be there without a namespace, where one who made it was killed.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !Net::is_there(&path)? => {
+            fs::remove_file(&path).and_then(|()| create().map(drop)).tried(cannot)?;
+        }
+        created => drop(created.tried(cannot)?),
+    }
     let made = unshare(CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from);
     if let Err(error) = made.and_then(|()| Ok(mount_bind("/proc/thread-self/ns/net", &path)?)) {
         let _ = fs::remove_file(&path);
         return Err(Error::new(cannot()).because(error));
     }
-    let fd = File::open(&path).tried(cannot)?;
-    let shown = name.to_string_lossy().into_owned();
-    Net::of(fd.into(), shown.clone(), shown)
+    Net::open(path.as_os_str()).map(|net| net.called(name)).inspect_err(|_| drop(delete(name)))
 }
 
 /// Deletes a name; the namespace goes with the last process in it.

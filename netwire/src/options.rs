@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use seal::cli::{self, number};
@@ -204,7 +205,13 @@ impl Given {
 
     fn declaration(mut self, command: &Command) -> Result<Declaration, Error> {
         let declaration = match command.name {
-            "host" => Declaration::Host { name: self.operand("NAME")?, target: self.operand("TARGET")? },
+            "host" => {
+                let name = self.operand("NAME")?;
+                if net::named(&name).is_err() || net::is_process(&name) || name.as_bytes().contains(&b'@') {
+                    return Err(Error::new(format!("{name:?} is no name for a host")));
+                }
+                Declaration::Host { name, target: self.operand("TARGET")? }
+            }
             "netns" => {
                 let name = self.operand("NAME")?;
                 net::named(&name)?;
@@ -213,7 +220,10 @@ impl Given {
             "del" => {
                 let word = self.operand("IF")?;
                 match Path::new(&word).strip_prefix(net::NAMED) {
-                    Ok(name) => Declaration::DelNetns(name.into()),
+                    Ok(name) => {
+                        net::named(name.as_os_str())?;
+                        Declaration::DelNetns(name.into())
+                    }
                     Err(_) => Declaration::DelLink(End::parse(&word)?),
                 }
             }
@@ -308,7 +318,8 @@ impl Given {
         if let Some(via) = via.filter(|via| via.is_ipv4() != to.ip.is_ipv4()) {
             return Err(Error::usage(format!("{to} and --via {via} are not of one family")));
         }
-        let metric = self.number("metric", 0, u32::MAX)?;
+        // 0 is what a route has that says nothing.
+        let metric = self.number("metric", 0, u32::MAX)?.filter(|metric| *metric != 0);
         Ok(Declaration::Route { target, route: Route { to, via, dev, metric } })
     }
 

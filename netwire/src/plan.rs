@@ -1,13 +1,15 @@
 //! What has to be done so that all that is declared is there: steps, none of
 //! which is for what is there already.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use seal::Error;
 use seal::cli::printable;
 
-use crate::bridge::Wholes;
+use crate::bridge::{Wholes, members, trunks};
 use crate::declaration::{Declaration, Kind, NewLink, Route, Settings};
 use crate::link::Address;
 use crate::net;
@@ -33,14 +35,17 @@ pub struct Planner<'a> {
     pub steps: Vec<Step>,
     /// Whether what is declared must not be there yet.
     pub strict: bool,
-    line: Option<usize>,
+    pub line: Option<usize>,
+    /// What is to be there.
+    pub declared: HashSet<(usize, OsString)>,
 }
 
 /// The steps to make all of this so, in their order. A command is `strict`: what
 /// it makes must not be there.
 pub fn plan(world: &mut World, items: &[Item], strict: bool) -> Result<Vec<Step>, Failure> {
     let (wholes, policies) = (Wholes::default(), Policies::default());
-    let mut planner = Planner { world, wholes, policies, steps: Vec::new(), strict, line: None };
+    let mut planner =
+        Planner { world, wholes, policies, steps: Vec::new(), strict, line: None, declared: HashSet::new() };
     planner.all(items).map_err(|error| (planner.line, error))?;
     let mut steps = planner.steps;
     steps.sort_by_key(|step| (step.phase, step.place));
@@ -152,14 +157,15 @@ impl Planner<'_> {
 
     fn set(&mut self, end: &End, settings: &Settings, up: Option<bool>) -> Result<(), Error> {
         let (place, _) = self.world.existing(end)?;
-        let before = self.steps.len();
-        self.settle(end, settings, &plain(&settings.addresses))?;
+        let (before, addresses) = (self.steps.len(), plain(&settings.addresses));
+        self.settle(end, settings, &addresses)?;
         if self.steps.len() > before {
-            self.rebind(place, end)?;
+            self.rebind(place, end, settings.mac, &addresses)?;
         }
         match up {
             Some(true) => self.up(end, Phase::Inside),
-            Some(false) => self.bring(end, false, Phase::Inside),
+            // As late as can be: routes go with it, and do not come back.
+            Some(false) => self.bring(end, false, Phase::Down),
             None => Ok(()),
         }
     }
@@ -253,17 +259,16 @@ impl Planner<'_> {
         let Some(known) = self.world.known(end)? else {
             return if self.strict { Err(Error::new(format!("there is no {end}"))) } else { Ok(()) };
         };
-        if known.link.index == 0 {
-            return Err(Error::new(format!("{end} is both declared and deleted")));
-        }
         let is_bridge = known.link.kind == "bridge";
         let place = self.world.place(&end.target)?;
+        if self.declared.contains(&(place, end.name.clone())) {
+            return Err(Error::new(format!("{end} is both declared and deleted")));
+        }
         let mut names = vec![end.name.clone()];
         if is_bridge {
             // Those that it was spread over, with what ties them to it.
-            let whole = self.wholes.of(self.world, place, &end.name)?;
-            names.extend(whole.members.iter().skip(1).cloned());
-            names.extend(whole.trunks(self.world.links(place)?).into_iter().step_by(2));
+            names = members(self.world.links(place)?, &end.name);
+            names.extend(trunks(self.world.links(place)?, &names).into_iter().step_by(2));
         }
         for (near_place, _) in self.world.peers(place, end)? {
             self.policies.add(near_place, self.line, Edit::Gone, None);
@@ -271,7 +276,7 @@ impl Planner<'_> {
         self.policies.add(place, self.line, Edit::Gone, None);
         for name in names {
             let says = format!("delete {}", end.beside(name.clone()));
-            if let Some(known) = self.world.links(place)?.get_mut(&name) {
+            if let Some(known) = self.world.links(place)?.get_mut(&name).filter(|known| !known.leaves) {
                 known.leaves = true;
                 self.step(Phase::Delete, place, What::DelLink(name), says);
             }
@@ -281,10 +286,6 @@ impl Planner<'_> {
 
     pub fn line(&self) -> Option<usize> {
         self.line
-    }
-
-    pub fn set_line(&mut self, line: Option<usize>) {
-        self.line = line;
     }
 }
 

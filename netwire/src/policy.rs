@@ -1,19 +1,23 @@
 //! Who may reach whom: from what users declare to what is filtered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use seal::Error;
 use seal::cli::printable;
 
+use crate::bridge::wires;
 use crate::declaration::Declaration;
-use crate::edit::{edit_policy, refresh, speaks_stp};
+use crate::edit::{Editor, fresh, speaks_stp};
 use crate::filter::Policy;
+use crate::link::{Address, Mac};
 use crate::plan::Planner;
 use crate::step::{Phase, What};
 use crate::words::End;
+use crate::world::Known;
 
 /// A change of who may reach whom in a namespace. Links are named.
 #[derive(Clone, Debug)]
@@ -37,10 +41,15 @@ pub enum Edit {
     Wired {
         bridge: OsString,
         port: OsString,
+        /// Of what is at the port, where it was not there before.
+        mac: Option<Mac>,
+        addresses: Vec<IpAddr>,
     },
-    /// What is at this port has other addresses now.
+    /// What is at this port was given these addresses, too.
     Rebind {
         port: OsString,
+        mac: Option<Mac>,
+        addresses: Vec<IpAddr>,
     },
     Nat {
         bridge: OsString,
@@ -76,7 +85,7 @@ pub enum Side {
 /// The edits of each namespace, with the lines that they stand in and what
 /// `--dry-run` says of them.
 #[derive(Default)]
-pub struct Policies(HashMap<usize, Edits>);
+pub struct Policies(BTreeMap<usize, Edits>);
 
 type Edits = Vec<(Option<usize>, Edit, Option<String>)>;
 
@@ -141,28 +150,16 @@ impl Planner<'_> {
         if word == "." {
             return Ok(Side::Bridge);
         }
-        let whole = self.wholes.of(self.world, place, &bridge.name)?;
-        let members = whole.members.clone();
-        let trunks = whole.trunks(self.world.links(place)?);
         let is_end = word.as_bytes().contains(&b'@');
-        let links = self.world.links(place)?;
-        let is_port = |name: &OsStr| {
-            let known = links.get(name);
-            known.and_then(|known| known.master.as_ref()).is_some_and(|master| members.contains(master))
-        };
-        if !is_end && is_port(word) {
+        let mut ports: Vec<Known> = wires(self.world.links(place)?, &bridge.name).cloned().collect();
+        ports.sort_by(|one, other| one.link.name.cmp(&other.link.name));
+        if !is_end && ports.iter().any(|port| port.link.name == word) {
             return Ok(Side::Ports(vec![word.to_owned()]));
         }
         let end = if is_end { Some(End::parse(word)?) } else { None };
         let target = end.as_ref().map_or(word, |end| &end.target);
-        let far_place = self
-            .world
-            .place(target)
-            .map_err(|error| if is_end { error } else { error.or_hint(&format!("nor is it a port of {bridge}")) })?;
-        let links = self.world.links(place)?;
-        let of_whole =
-            links.values().filter(|known| known.master.as_ref().is_some_and(|master| members.contains(master)));
-        let ports: Vec<_> = of_whole.filter(|known| !trunks.contains(&known.link.name)).cloned().collect();
+        let hint = format!("nor is it a port of {bridge}");
+        let far_place = self.world.place(target).map_err(|error| if is_end { error } else { error.or_hint(&hint) })?;
         let fars = self.world.links(far_place)?.clone();
         let by_index: HashMap<u32, _> = fars.values().map(|far| (far.link.index, far)).collect();
         let mut found = Vec::new();
@@ -185,12 +182,18 @@ impl Planner<'_> {
     }
 
     /// After `set` of what may be at a port of a bridge where all is denied.
-    pub fn rebind(&mut self, place: usize, end: &End) -> Result<(), Error> {
+    pub fn rebind(&mut self, place: usize, end: &End, mac: Option<Mac>, addresses: &[Address]) -> Result<(), Error> {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.ip).collect();
+        let edit = |port: &OsStr| Edit::Rebind { port: port.to_owned(), mac, addresses: addresses.clone() };
         // Of a bridge's own, all that is filtered takes note.
-        self.policies.add(place, self.line(), Edit::Rebind { port: end.name.clone() }, None);
+        self.policies.add(place, self.line(), edit(&end.name), None);
+        if self.world.peers(place, end)?.is_empty() && self.world.existing(end)?.1.link.kind == "veth" {
+            // The bridge may be in a namespace that nobody has named.
+            self.world.look_around()?;
+        }
         for (near_place, near) in self.world.peers(place, end)? {
             if near.master.is_some() {
-                self.policies.add(near_place, self.line(), Edit::Rebind { port: near.link.name }, None);
+                self.policies.add(near_place, self.line(), edit(&near.link.name), None);
             }
         }
         Ok(())
@@ -231,6 +234,7 @@ impl Planner<'_> {
     pub fn policies_last(&mut self) -> Result<(), Error> {
         for (place, mut edits) in std::mem::take(&mut self.policies.0) {
             edits.sort_by_key(|(_, edit, _)| edit.order());
+            self.world.lock(place)?;
             let quiet = |edit: &Edit| matches!(edit, Edit::Wired { .. } | Edit::Rebind { .. } | Edit::Gone);
             let quiet = edits.iter().all(|(_, edit, _)| quiet(edit));
             let before = match self.world.policy(place) {
@@ -253,19 +257,22 @@ impl Planner<'_> {
 
     /// The step for these edits, if they change anything, and what they lead to.
     fn policy_step(&mut self, phase: Phase, place: usize, before: &Policy, edits: Edits) -> Result<Policy, Error> {
-        let (mut policy, mut says, mut all_there) = (before.clone(), Vec::new(), true);
+        let (mut says, mut all_there) = (Vec::new(), true);
+        let fresh = fresh(edits.iter().map(|(_, edit, _)| edit));
+        let mut editor = Editor { world: &mut *self.world, place, policy: before.clone(), planning: true, fresh };
         for (line, edit, text) in &edits {
-            self.set_line(*line);
-            let old = policy.clone();
-            let resolved = edit_policy(self.world, place, &mut policy, edit)?;
+            self.line = *line;
+            let old = text.as_ref().map(|_| editor.policy.clone());
+            let resolved = editor.edit(edit)?;
             all_there &= resolved;
-            says.extend(text.clone().filter(|_| !resolved || old != policy));
+            says.extend(text.clone().filter(|_| !resolved || old.as_ref() != Some(&editor.policy)));
         }
         if all_there {
-            refresh(self.world, &mut self.wholes, place, &mut policy, phase == Phase::Swept)?;
+            editor.refresh(phase == Phase::Swept)?;
         }
+        let policy = editor.policy;
         if !edits.is_empty() && (!all_there || policy != *before) {
-            self.set_line(edits[0].0);
+            self.line = edits[0].0;
             let edits = edits.into_iter().map(|(line, edit, _)| (line, edit)).collect();
             self.step(phase, place, What::Policy(edits), says.join("\n"));
         }

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, InfoVxlan,
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
@@ -191,7 +191,6 @@ pub fn address(index: u32, address: &Address, add: bool) -> Request {
         IpAddr::V4(_) => {}
         IpAddr::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
     }
-    let _ = AddressFlags::empty();
     Request::new(RouteNetlinkMessage::NewAddress(message), MAKE)
 }
 

@@ -17,7 +17,7 @@ use crate::netns;
 use crate::plan::Failure;
 use crate::request;
 use crate::socket::{Refusal, Request};
-use crate::step::{Make, Step, What};
+use crate::step::{Make, Phase, Step, What};
 use crate::sys;
 use crate::words::Rate;
 use crate::world::World;
@@ -41,15 +41,23 @@ struct Run<'a> {
     waiting: Vec<(&'a Step, Request, Option<Back>)>,
     /// Whether there is a place for named namespaces.
     has_directory: bool,
+    /// Whether there is no way back.
+    is_final: bool,
 }
 
 /// Does all of it or, where something fails or a signal ends it, nothing.
 pub fn carry_out(world: &mut World, steps: &[Step]) -> Result<(), Failure> {
     let mask = Mask::block(ENDING).map_err(|error| (None, error))?;
-    let mut run = Run { world, done: Vec::new(), waiting: Vec::new(), has_directory: false };
+    let mut run = Run { world, done: Vec::new(), waiting: Vec::new(), has_directory: false, is_final: false };
     let mut ended = Ok(());
     for step in steps {
-        ended = run.step(step);
+        if step.phase >= Phase::Delete && !run.is_final {
+            // What is deleted cannot be taken back, and all else is done.
+            ended = run.flush();
+            run.is_final = ended.is_ok();
+            run.done.clear();
+        }
+        ended = ended.and_then(|()| run.step(step));
         if ended.is_err() {
             break;
         }
@@ -61,12 +69,6 @@ pub fn carry_out(world: &mut World, steps: &[Step]) -> Result<(), Failure> {
     // What came meanwhile takes its effect.
     mask.restore();
     ended
-}
-
-/// Fails when a signal waits that is to end the run.
-fn not_ended() -> Result<(), Failure> {
-    let came = ENDING.into_iter().find(|signal| is_pending(*signal) && !is_ignored(*signal));
-    came.map_or(Ok(()), |signal| Err((None, Error::new(format!("ended by {}: nothing is changed", signal.as_str())))))
 }
 
 fn is_ignored(signal: Signal) -> bool {
@@ -91,7 +93,7 @@ impl<'a> Run<'a> {
                 let net = netns::make(name).map_err(failed)?;
                 self.done.push(Back::Netns(name.clone()));
                 self.world.made(place, net).map_err(failed)?;
-                not_ended()?;
+                self.not_ended()?;
             }
             What::Link(make) if matches!(make.kind, Kind::Tap { .. }) => {
                 self.flush()?;
@@ -101,7 +103,8 @@ impl<'a> Run<'a> {
                 self.flush()?;
                 let (before, now) = edit::edited(self.world, place, edits)?;
                 edit::commit(self.world, place, &before, &now).map_err(failed)?;
-                self.done.push(Back::Policy { place, now: now.into(), before: before.into() });
+                self.done.push(Back::Policy { place, now: now.clone().into(), before: before.clone().into() });
+                edit::guard(self.world, place, &before, &now).map_err(failed)?;
             }
             What::Sysctl { file, value } => {
                 self.flush()?;
@@ -121,26 +124,44 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Fails when a signal waits that is to end the run.
+    fn not_ended(&self) -> Result<(), Failure> {
+        let came = ENDING.into_iter().find(|signal| is_pending(*signal) && !is_ignored(*signal));
+        let ends =
+            |signal: Signal| Err((None, Error::new(format!("ended by {}: nothing is changed", signal.as_str()))));
+        came.filter(|_| !self.is_final).map_or(Ok(()), ends)
+    }
+
     /// Sends what waits.
     fn flush(&mut self) -> Result<(), Failure> {
-        let Some((first, ..)) = self.waiting.first() else { return not_ended() };
+        let Some((first, ..)) = self.waiting.first() else { return self.not_ended() };
         let (place, line) = (first.place, first.line);
         let (mut requests, mut about) = (Vec::new(), Vec::new());
         for (step, request, back) in self.waiting.drain(..) {
             requests.push(request);
             about.push((step, back));
         }
-        let socket = self.world.socket(place).map_err(|error| (line, error))?;
-        let outcomes = socket.ask(&mut requests).tried(|| "cannot ask the kernel").map_err(|error| (line, error))?;
+        let cannot = format!("cannot change {}", self.world.place_name(place));
+        let asked = self.world.socket(place).and_then(|socket| socket.ask(&mut requests).tried(|| cannot));
+        let outcomes = match asked {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                // Some of it may have been done.
+                self.done.extend(about.into_iter().filter_map(|(_, back)| back));
+                return Err((line, error));
+            }
+        };
         let mut failure = None;
         for ((step, back), outcome) in about.into_iter().zip(outcomes) {
             match outcome {
                 Ok(()) => self.done.extend(back),
+                // With its other end, or what it sat on.
+                Err(refusal) if refusal.errno == libc::ENODEV && matches!(step.what, What::DelLink(_)) => {}
                 Err(refusal) if failure.is_none() => failure = Some((step, refusal)),
                 Err(_) => {}
             }
         }
-        failure.map_or_else(not_ended, |(step, refusal)| Err((step.line, self.explain(step, refusal))))
+        failure.map_or_else(|| self.not_ended(), |(step, refusal)| Err((step.line, self.explain(step, refusal))))
     }
 
     /// The number of a link, for which those that wait may have to be made first.
@@ -332,7 +353,10 @@ impl<'a> Run<'a> {
                 }
             }
             Back::Netns(name) => netns::delete(&name),
-            Back::Policy { place, now, before } => edit::commit(self.world, place, &now, &before),
+            Back::Policy { place, now, before } => {
+                edit::commit(self.world, place, &now, &before)?;
+                edit::guard(self.world, place, &now, &before)
+            }
             Back::Sysctl { place, file, before } => write_sysctl(self.world, place, &file, &before),
         }
     }

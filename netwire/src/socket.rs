@@ -202,8 +202,7 @@ impl Socket {
     }
 
     /// Asks for all of something: `each` gets the type and the body of every
-    /// message. Starts again, after calling `restart`, where the kernel says
-    /// that it changed meanwhile.
+    /// message. Starts again where the kernel says that it changed meanwhile.
     pub fn dump<T>(
         &mut self,
         request: impl Fn() -> Request,
@@ -212,12 +211,14 @@ impl Socket {
     where
         T: Default,
     {
-        loop {
+        // Whoever owns the namespace can change it all the time.
+        for _ in 0..50 {
             let mut found = T::default();
             if self.dump_once(request(), |kind, body| each(&mut found, kind, body))? {
                 return Ok(found);
             }
         }
+        Err(Refusal { errno: libc::EAGAIN, says: Some("it changes all the time".into()) })
     }
 
     /// Whether nothing changed meanwhile.

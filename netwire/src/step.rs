@@ -25,6 +25,8 @@ pub enum Phase {
     Bridges,
     After,
     Routes,
+    /// What cannot be taken back as it was.
+    Down,
     Delete,
     /// What is filtered for what was deleted.
     Swept,

@@ -137,7 +137,7 @@ pub fn rate(word: &OsStr) -> Result<Rate, Error> {
     };
     let bits = number.parse().ok().and_then(|number: u64| number.checked_mul(factor)).ok_or_else(bad)?;
     // The kernel counts bytes.
-    if bits >= 8 { Ok(Rate(bits)) } else { Err(Error::new(format!("{text} is less than 8bit"))) }
+    if bits >= 8 { Ok(Rate(bits / 8 * 8)) } else { Err(Error::new(format!("{text} is less than 8bit"))) }
 }
 
 #[cfg(test)]

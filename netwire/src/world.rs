@@ -5,14 +5,12 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use netlink_packet_core::NLM_F_REQUEST;
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seal::cli::printable;
 use seal::{Context, Error};
 
@@ -20,7 +18,8 @@ use crate::declaration::Route;
 use crate::filter::Policy;
 use crate::link::{self, Link};
 use crate::net::{self, Net};
-use crate::socket::{Refusal, Request, Socket, attributes_of, number};
+use crate::show::find;
+use crate::socket::{Refusal, Socket};
 use crate::words::{End, Rate};
 
 /// The caller's own namespace.
@@ -67,12 +66,9 @@ pub struct Known {
 }
 
 impl World {
-    /// What is about to `change` something waits for others who do so from here:
-    /// two at once would take the same free address.
+    /// With the lock of this namespace, if something is to `change`.
     pub fn new(change: bool) -> Result<Self, Error> {
-        // One fd a namespace and one for its socket.
-        let limit = getrlimit(Resource::Nofile);
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        net::open_many();
         let mut world = Self {
             places: Vec::new(),
             by_inode: HashMap::new(),
@@ -81,12 +77,33 @@ impl World {
             hosts: HashMap::new(),
             entered: HERE,
         };
-        let here = Net::here()?;
+        world.add(Net::here()?);
         if change {
-            flock(&here, FlockOperation::LockExclusive).tried(|| "cannot lock this network namespace")?;
+            world.lock(HERE)?;
         }
-        world.add(here);
         Ok(world)
+    }
+
+    /// Waits for others who change this namespace: two at once would take the
+    /// same free address. Not for ever, since whoever is in it can lock it.
+    pub fn lock(&mut self, place: usize) -> Result<(), Error> {
+        const TRIES: u32 = 1000;
+        let Some(net) = self.places[place].net.as_ref() else { return Ok(()) };
+        for _ in 0..TRIES {
+            match flock(net, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(10)),
+                locked => return locked.tried(|| format!("cannot lock {}", self.place_name(place))),
+            }
+        }
+        Err(Error::new(format!("something else has been changing {} for 10 s", self.place_name(place))))
+    }
+
+    /// Takes note of all namespaces that can be found.
+    pub fn look_around(&mut self) -> Result<(), Error> {
+        for found in find::all(&[])? {
+            self.add(found.net);
+        }
+        Ok(())
     }
 
     /// The namespace that a target, or a host's name, leads to.
@@ -220,20 +237,9 @@ impl World {
     /// The number that the namespace `of` is known by in `within`; `None` where
     /// it has none, or is the same.
     pub fn nsid(&mut self, within: usize, of: usize) -> Result<Option<i32>, Error> {
-        let Some(fd) = self.places[of].net.as_ref().map(|net| net.as_fd().as_raw_fd()).filter(|_| within != of) else {
-            return Ok(None);
-        };
-        let mut message = NsidMessage::default();
-        message.attributes.push(NsidAttribute::Fd(fd as u32));
-        let mut found = None;
-        let request = Request::of(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST);
-        let asked = self.socket(within)?.get(request, |body| {
-            const NETNSA_NSID: u16 = 1;
-            let rest = body.get(4..).unwrap_or_default();
-            found = attributes_of(rest).find(|(kind, _)| *kind == NETNSA_NSID).map(|(_, value)| number(value) as i32);
-        });
-        asked.tried(|| "cannot tell which network namespaces are wired to one another")?;
-        Ok(found.filter(|&nsid| nsid >= 0))
+        let Some(net) = self.places[of].net.as_ref().filter(|_| within != of) else { return Ok(None) };
+        let fd = net.as_fd().try_clone_to_owned().tried(|| "cannot hold a network namespace")?;
+        link::nsid(self.socket(within)?, fd).tried(|| "cannot tell which network namespaces are wired to one another")
     }
 
     /// Whether `far` in `far_place` is the other end of `near` in `near_place`.
@@ -259,7 +265,9 @@ impl World {
                 Some((place_of, name)) => *place_of == place && *name == far.link.name,
                 None => Some(near.link.index) == far.link.below,
             };
-            let Some(near) = self.links(near_place)?.values().find(is_peer).cloned() else { continue };
+            // What may not be entered is nobody's to wire to.
+            let Ok(links) = self.links(near_place) else { continue };
+            let Some(near) = links.values().find(is_peer).cloned() else { continue };
             if self.are_peers(near_place, &near, place, &far)? {
                 found.push((near_place, near));
             }
@@ -357,12 +365,17 @@ impl World {
                 known.link.index = link.index;
                 (known.link.below, known.link.below_nsid) = (link.below, link.below_nsid);
                 known.link.mac = known.link.mac.or(link.mac);
-                others.extend(known.peer.clone().zip(link.below));
+                others.extend(
+                    known.master.as_ref().and(known.peer.clone().zip(link.below)).map(|peer| (peer, link.below_nsid)),
+                );
             }
         }
-        // A link of a pair says the number of the other.
-        for ((place, name), index) in others {
-            if let Some(known) = self.links(place)?.get_mut(&name) {
+        // A port says the number of the other end: of the one that it was made
+        // with, if that is where it was made.
+        for (((far, name), index), nsid) in others {
+            if self.nsid(place, far)? == nsid
+                && let Some(known) = self.links(far)?.get_mut(&name).filter(|known| known.link.index == 0)
+            {
                 known.link.index = index;
             }
         }

@@ -22,7 +22,7 @@ mod sets;
 pub const BRIDGE: u32 = 0;
 
 /// All that is filtered in a network namespace. Links are named by their
-/// numbers, which the kernel does not use again.
+/// numbers: each change drops what is about links that are gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The bridges where all is denied that is not allowed, with their names.
@@ -85,15 +85,29 @@ impl Policy {
             return Ok(());
         }
         let mut transaction = Transaction::default();
-        if *to == Self::default() {
-            FAMILIES.into_iter().for_each(|family| transaction.delete_table(family));
-        } else {
-            FAMILIES.into_iter().for_each(|family| transaction.table(family, TABLE));
-            sets::SETS.iter().for_each(|set| transaction.set(set.family, &set.layout));
-            rules::write(&mut transaction, meta, !from.nat.is_empty(), !to.nat.is_empty());
-            sets::change(from, to, &mut transaction);
+        for family in FAMILIES {
+            // Where nothing is denied, frames are none of its business.
+            if !to.needs(family) {
+                transaction.delete_table(family);
+                continue;
+            }
+            transaction.table(family, TABLE);
+            sets::SETS.iter().filter(|set| set.family == family).for_each(|set| transaction.set(family, &set.layout));
+            rules::write(&mut transaction, family, meta, !from.nat.is_empty(), !to.nat.is_empty());
+            let before = if from.needs(family) { from } else { &Self::default() };
+            sets::change(family, before, to, &mut transaction);
         }
         transaction.send(socket)
+    }
+}
+
+impl Policy {
+    /// Whether it takes a table of this family.
+    fn needs(&self, family: Family) -> bool {
+        match family {
+            Family::Bridge => !self.bridges.is_empty(),
+            _ => !self.together.is_empty() || !self.nat.is_empty() || !self.uplinks.is_empty(),
+        }
     }
 }
 

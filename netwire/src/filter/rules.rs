@@ -126,19 +126,18 @@ fn inet(nat: bool) -> Vec<Chain> {
 
 /// Adds to a transaction all chains, where they are not there, and their rules
 /// anew, whatever was there.
-pub fn write(transaction: &mut Transaction, meta: bool, had_nat: bool, nat: bool) {
-    for (family, chains) in [(Family::Bridge, bridge(meta)), (Family::Inet, inet(nat))] {
-        transaction.delete_rules(family);
-        for (name, hook, _) in &chains {
-            transaction.chain(family, TABLE, name, *hook);
-        }
-        for (name, _, rules) in chains {
-            for rule in rules {
-                transaction.rule(family, TABLE, name, rule.expressions());
-            }
+pub fn write(transaction: &mut Transaction, family: Family, meta: bool, had_nat: bool, nat: bool) {
+    let chains = if family == Family::Bridge { bridge(meta) } else { inet(nat) };
+    transaction.delete_rules(family);
+    for (name, hook, _) in &chains {
+        transaction.chain(family, TABLE, name, *hook);
+    }
+    for (name, _, rules) in chains {
+        for rule in rules {
+            transaction.rule(family, TABLE, name, rule.expressions());
         }
     }
-    if had_nat && !nat {
+    if family == Family::Inet && had_nat && !nat {
         transaction.delete_chain(Family::Inet, "postrouting");
     }
 }

@@ -280,8 +280,8 @@ pub fn generation(socket: &mut Socket) -> Result<u32, Refusal> {
 }
 
 /// Adds to a transaction what has to change in every set.
-pub fn change(from: &Policy, to: &Policy, transaction: &mut Transaction) {
-    for Set { family, layout, of, .. } in SETS {
+pub fn change(of_family: Family, from: &Policy, to: &Policy, transaction: &mut Transaction) {
+    for Set { family, layout, of, .. } in SETS.iter().filter(|set| set.family == of_family) {
         let (before, after) = (of(from), of(to));
         // A name that changes is the same key twice, which has to go first.
         transaction.delete_elements(*family, layout, before.difference(&after));

@@ -1,7 +1,7 @@
 //! What is wired to what: as a tree, as JSON, as a picture.
 
 mod dot;
-mod find;
+pub mod find;
 mod frame;
 mod json;
 mod layout;

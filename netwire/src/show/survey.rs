@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seal::{Context, Error};
 
 use super::find::{self, Found, Holder};
@@ -87,7 +86,7 @@ impl Survey {
     /// Looks at every namespace that there is; shows those of `targets` and
     /// those that they are wired to, or else all.
     pub fn take(targets: &[OsString]) -> Result<Self, Error> {
-        open_many_files();
+        crate::net::open_many();
         let found = find::all(targets)?;
         let here = found.iter().position(|found| found.own).expect("the caller's own is always found");
         // Its own is not entered, which takes rights.
@@ -300,14 +299,7 @@ fn rows(socket: &mut Socket) -> Result<Vec<Row>, Refusal> {
     let links = links(socket, None)?.0.into_values();
     let mut rows: Vec<Row> = links.map(|link| Row { link, ..Row::default() }).collect();
     for row in rows.iter_mut().filter(|row| row.link.kind == "vxlan") {
-        row.remotes = wires::remotes(socket, row.link.index)?;
+        row.remotes = crate::link::remotes(socket, row.link.index)?;
     }
     Ok(rows)
-}
-
-/// A file is held open for each namespace.
-fn open_many_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // With fewer, it fails only where there are as many namespaces.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

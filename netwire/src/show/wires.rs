@@ -5,18 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
-
-use netlink_packet_core::NLM_F_REQUEST;
-use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::survey::{End, Far, Space};
-use crate::link::{Link, ip_of};
+use crate::link::Link;
 use crate::net::Net;
-use crate::socket::{DUMP, Refusal, Request, Socket, attributes_of, number};
+use crate::socket::Socket;
 
 /// Whether its other end leads back to it.
 pub fn is_paired(link: &Link) -> bool {
@@ -138,7 +131,7 @@ impl<'a> Search<'a> {
         nsid: i32,
     ) -> Option<usize> {
         let is_it = |candidate: &usize, socket: &mut Socket| {
-            *candidate != from.space && number_of(socket, self.nets[*candidate]) == Some(nsid)
+            *candidate != from.space && crate::link::nsid(socket, self.nets[*candidate]).ok().flatten() == Some(nsid)
         };
         if paired {
             let candidates = self.pairs.get(&(below, from.index))?;
@@ -158,45 +151,4 @@ impl<'a> Search<'a> {
         }
         Some(found)
     }
-}
-
-/// Where a vxlan sends what it has no other place for: the entries of its
-/// forwarding table for the address of zeros (bridge(8), fdb).
-pub fn remotes(socket: &mut Socket, index: u32) -> Result<Vec<IpAddr>, Refusal> {
-    const NDA_DST: u16 = 1;
-    const NDA_LLADDR: u16 = 2;
-    const HEADER: usize = 12;
-    let request = || {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Bridge;
-        message.header.ifindex = index;
-        Request::of(RouteNetlinkMessage::GetNeighbour(message), DUMP)
-    };
-    socket.dump(request, |found: &mut Vec<IpAddr>, _, body| {
-        let value = |wanted| {
-            let mut all = attributes_of(body.get(HEADER..).unwrap_or_default());
-            all.find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
-        };
-        let index_told = body.get(4..).map(number);
-        if index_told == Some(index) && value(NDA_LLADDR) == Some(&[0; 6]) {
-            found.extend(value(NDA_DST).and_then(ip_of));
-        }
-    })
-}
-
-/// The number that the socket's namespace has for another; `None` where it has none.
-fn number_of(socket: &mut Socket, net: &Net) -> Option<i32> {
-    const NETNSA_NSID: u16 = 1;
-    const HEADER: usize = 4;
-    let mut message = NsidMessage::default();
-    message.attributes.push(NsidAttribute::Fd(net.as_fd().as_raw_fd() as u32));
-    let request = Request::of(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST);
-    let mut found = None;
-    let answer = |body: &[u8]| {
-        let attributes = attributes_of(body.get(HEADER..).unwrap_or_default());
-        found = attributes.filter(|(kind, _)| *kind == NETNSA_NSID).map(|(_, value)| number(value) as i32).last();
-    };
-    socket.get(request, answer).ok()?;
-    // -1: it has none.
-    found.filter(|number| *number >= 0)
 }
