@@ -26,6 +26,8 @@ pub fn edited(world: &mut World, place: usize, edits: &[(Option<usize>, Edit)]) 
     let before = world.policy(place).map_err(|error| (None, error))?;
     let fresh = fresh(edits.iter().map(|(_, edit)| edit));
     let mut editor = Editor { world, place, policy: before.clone(), planning: false, fresh };
+    // What is about links that are gone does not stand against others.
+    editor.refresh(false).map_err(|error| (edits[0].0, error))?;
     for (line, edit) in edits {
         editor.edit(edit).map_err(|error| (*line, error))?;
     }

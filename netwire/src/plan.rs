@@ -270,7 +270,11 @@ impl Planner<'_> {
             names = members(self.world.links(place)?, &end.name);
             names.extend(trunks(self.world.links(place)?, &names).into_iter().step_by(2));
         }
-        for (near_place, _) in self.world.peers(place, end)? {
+        for (near_place, near) in self.world.peers(place, end)? {
+            // It goes with its other end.
+            if let Some(near) = self.world.links(near_place)?.get_mut(&near.link.name) {
+                near.leaves = true;
+            }
             self.policies.add(near_place, self.line, Edit::Gone, None);
         }
         self.policies.add(place, self.line, Edit::Gone, None);

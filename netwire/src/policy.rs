@@ -260,6 +260,7 @@ impl Planner<'_> {
         let (mut says, mut all_there) = (Vec::new(), true);
         let fresh = fresh(edits.iter().map(|(_, edit, _)| edit));
         let mut editor = Editor { world: &mut *self.world, place, policy: before.clone(), planning: true, fresh };
+        editor.refresh(false)?;
         for (line, edit, text) in &edits {
             self.line = *line;
             let old = text.as_ref().map(|_| editor.policy.clone());

@@ -157,7 +157,8 @@ fn set_binds_anew() {
         on a ip link set eth0 address 02:55:00:00:00:01
         deaf a 10.0.0.2 fd00::2; deaf b 10.0.0.55
         change --addr 10.0.0.66/24 --addr fd00::66/64
-        reaches a 10.0.0.2 fd00::2; reaches b 10.0.0.66 fd00::66
+        # It is bound to what it was given, not to what it made of that.
+        deaf a 10.0.0.2; deaf b 10.0.0.66
         change --mac 02:66:00:00:00:01
         reaches a 10.0.0.2 fd00::2; reaches b 10.0.0.66 fd00::66
         on a ip link set eth0 address 02:77:00:00:00:01
