@@ -26,6 +26,7 @@ mod run;
 mod show;
 mod socket;
 mod step;
+mod subnet;
 mod sys;
 mod topology;
 mod words;

@@ -192,8 +192,13 @@ pub fn link(socket: &mut Socket, nsid: Option<i32>, index: u32) -> Result<Link, 
     let mut message = LinkMessage::default();
     message.header.index = index;
     let mut link = get(socket, nsid, message)?;
-    link.addresses = addresses(socket, nsid, Some(index))?.into_iter().map(|(_, address)| address).collect();
+    link.addresses = addresses_of(socket, nsid, index)?;
     Ok(link)
+}
+
+/// The addresses of one link.
+pub fn addresses_of(socket: &mut Socket, nsid: Option<i32>, index: u32) -> Result<Vec<Address>, Refusal> {
+    Ok(addresses(socket, nsid, Some(index))?.into_iter().map(|(_, address)| address).collect())
 }
 
 fn get(socket: &mut Socket, nsid: Option<i32>, mut message: LinkMessage) -> Result<Link, Refusal> {

@@ -16,7 +16,7 @@ use seal::{Context, Error};
 
 use crate::declaration::Route;
 use crate::filter::Policy;
-use crate::link::{self, Link};
+use crate::link::{self, Address, Link};
 use crate::net::{self, Net};
 use crate::show::find;
 use crate::socket::{Refusal, Socket};
@@ -275,12 +275,27 @@ impl World {
         Ok(found)
     }
 
-    /// Addresses and hardware address of what is at the other end of a port
-    /// that was there before; `None` where that cannot be told.
+    /// What is at the other end of a port, with its addresses; `None` where that
+    /// cannot be told.
     pub fn far(&mut self, place: usize, port: &Link) -> Result<Option<Link>, Error> {
+        self.ask_far(place, port, |socket, index| link::link(socket, port.below_nsid, index))
+    }
+
+    /// Its addresses alone.
+    pub fn far_addresses(&mut self, place: usize, port: &Link) -> Result<Vec<Address>, Error> {
+        let asked = self.ask_far(place, port, |socket, index| link::addresses_of(socket, port.below_nsid, index));
+        asked.map(Option::unwrap_or_default)
+    }
+
+    fn ask_far<T>(
+        &mut self,
+        place: usize,
+        port: &Link,
+        ask: impl Fn(&mut Socket, u32) -> Result<T, Refusal>,
+    ) -> Result<Option<T>, Error> {
         let Some(index) = port.below.filter(|_| port.kind == "veth") else { return Ok(None) };
-        match link::link(self.socket(place)?, port.below_nsid, index) {
-            Ok(link) => Ok(Some(link)),
+        match ask(self.socket(place)?, index) {
+            Ok(found) => Ok(Some(found)),
             // Gone, or in a namespace of somebody else's.
             Err(refusal) if matches!(refusal.errno, libc::ENODEV | libc::EACCES | libc::EPERM | libc::EINVAL) => {
                 Ok(None)
