@@ -132,7 +132,10 @@ pub const COMMANDS: &[Command] = &[
         "nat",
         "BR[@T] --out IF",
         "What leaves BR by IF gets the address of IF",
-        &[Opt::new(' ', "out", Required("IF"), "The link, in the same namespace")],
+        &[
+            Opt::new(' ', "out", Required("IF"), "The link, in the same namespace"),
+            Opt::new(' ', "off", No, "No longer"),
+        ],
     ),
     command(
         "apply",

@@ -32,8 +32,8 @@ pub enum Declaration {
     Pair { bridge: End, sides: [OsString; 2], allow: bool },
     /// What is at this port may send from the addresses that it has now, or from any.
     Bind { bridge: End, side: OsString, any: bool },
-    /// What leaves the bridge by this link gets that link's address.
-    Nat { bridge: End, out: OsString },
+    /// What leaves the bridge by this link gets that link's address, or no longer.
+    Nat { bridge: End, out: OsString, off: bool },
     /// The link is not there.
     DelLink(End),
     /// The named network namespace is not there.

@@ -145,6 +145,12 @@ impl Editor<'_> {
                 }
                 Ok(true)
             }
+            Edit::NoNat { bridge, out } => {
+                if let (Some(bridge), Some(out)) = (self.link(bridge)?, self.link(out)?) {
+                    self.policy.nat.remove(&(bridge.index, out.index));
+                }
+                Ok(true)
+            }
             Edit::Gone => Ok(true),
         }
     }

@@ -314,6 +314,14 @@ impl Address {
         self.ip.is_ipv4() == ip.is_ipv4() && differ.checked_shr(self.host_bits()).unwrap_or(0) == 0
     }
 
+    /// Whether a host can have it: it is not its subnet's own first address nor,
+    /// of IPv4, the last, which is for all (RFC 4291, 2.6.1; RFC 3021).
+    pub fn is_a_hosts(&self) -> bool {
+        let host = 1u128.checked_shl(self.host_bits()).map_or(u128::MAX, |size| size - 1);
+        let bits = Self::bits(self.ip) & host;
+        self.host_bits() < 2 || bits != 0 && !(self.ip.is_ipv4() && bits == host)
+    }
+
     /// The first address of its subnet, whose host bits are 0.
     pub fn first(&self) -> IpAddr {
         let host = 1u128.checked_shl(self.host_bits()).map_or(u128::MAX, |size| size - 1);

@@ -89,7 +89,15 @@ impl Net {
             match File::open(format!("/proc/{pid}/ns/net")) {
                 // What was opened was of the one that was named only if that still runs.
                 Ok(_) if process::has_ended(&named.pidfd) => return Err(gone(named.pid)),
-                Ok(fd) => return Self::of(fd.into(), format!("process {}", named.pid), named.pid.to_string()),
+                Ok(fd) => {
+                    let net = Self::of(fd.into(), format!("process {}", named.pid), named.pid.to_string())?;
+                    // So it is with a contain that has only just been started.
+                    if namespace::NET.inode(None).is_ok_and(|own| own == net.inode) {
+                        return Err(Error::new(format!("process {} is in this network namespace", named.pid))
+                            .hint("write . for it; a container has one of its own once its command runs"));
+                    }
+                    return Ok(net);
+                }
                 Err(error) => {
                     refused = refused.or(Some(Error::new(format!("cannot look into process {pid}")).because(error)))
                 }

@@ -233,6 +233,9 @@ impl Given {
                     return Err(Error::usage("--up and --down exclude one another"));
                 }
                 let settings = self.settings(false)?;
+                if self.options.is_empty() && settings.addresses.is_empty() {
+                    return Err(Error::usage(format!("nothing is to be set of {end}")));
+                }
                 Declaration::Set { end, settings, up: (up || down).then_some(up) }
             }
             "route" => self.route()?,
@@ -278,7 +281,11 @@ impl Given {
                 Kind::Veth { peer: self.link_end("B")?, settings: Settings { addresses, mac, mtu, rate: None } }
             }
             _ => {
-                let first = std::mem::replace(&mut end, self.link_end("IF")?);
+                let word = self.operand("IF@T")?;
+                if !word.as_bytes().contains(&b'@') {
+                    return Err(Error::usage(format!("{word:?} names no target: write {}@. for here", word.display())));
+                }
+                let first = std::mem::replace(&mut end, End::parse(&word)?);
                 match name {
                     "wire" => Kind::Wire { bridge: first },
                     "macvlan" => Kind::Macvlan { parent: first, mode: self.choice("mode", MACVLAN_MODES)? },
@@ -329,7 +336,13 @@ impl Given {
             "deny-all" => Declaration::DenyAll { bridge, except_bridge: self.flag("except-bridge") },
             "allow-all" => Declaration::AllowAll(bridge),
             "bind" => Declaration::Bind { bridge, side: self.operand("A")?, any: self.flag("any") },
-            "nat" => Declaration::Nat { bridge, out: self.required("out", words::interface)? },
+            "nat" => {
+                let out = self.required("out", words::interface)?;
+                if out == bridge.name {
+                    return Err(Error::new(format!("{bridge} cannot be its own way out")));
+                }
+                Declaration::Nat { bridge, out, off: self.flag("off") }
+            }
             _ => {
                 let sides = [self.operand("A")?, self.operand("B")?];
                 if sides[0] == sides[1] {

@@ -56,6 +56,10 @@ pub enum Edit {
         out: OsString,
         forwarded: bool,
     },
+    NoNat {
+        bridge: OsString,
+        out: OsString,
+    },
     /// Links were deleted.
     Gone,
 }
@@ -67,7 +71,7 @@ impl Edit {
             Self::DenyAll { .. } | Self::AllowAll { .. } => 0,
             Self::Wired { .. } | Self::Rebind { .. } => 1,
             Self::Bind { .. } => 2,
-            Self::Pair { .. } | Self::Nat { .. } => 3,
+            Self::Pair { .. } | Self::Nat { .. } | Self::NoNat { .. } => 3,
             Self::Gone => 4,
         }
     }
@@ -132,9 +136,19 @@ impl Planner<'_> {
                 let to = if *any { "any address" } else { "its addresses" };
                 (Edit::Bind { ports, any: *any }, format!("bind {} of {bridge} to {to}", printable(side.as_bytes())))
             }
-            Declaration::Nat { out, .. } => {
+            Declaration::Nat { out, off, .. } => {
                 let out = bridge.beside(out.clone());
                 self.world.existing(&out)?;
+                if *off {
+                    let edit = Edit::NoNat { bridge: name, out: out.name.clone() };
+                    self.policies.add(
+                        place,
+                        self.line(),
+                        edit,
+                        Some(format!("no longer masquerade what leaves {bridge} by {out}")),
+                    );
+                    return Ok(());
+                }
                 let forwarded = self.forward(place, &bridge, &out)?;
                 let edit = Edit::Nat { bridge: name, out: out.name.clone(), forwarded };
                 (edit, format!("masquerade what leaves {bridge} by {out}"))

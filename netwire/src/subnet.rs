@@ -65,6 +65,9 @@ impl Planner<'_> {
             let list: Vec<_> = of_family.iter().map(ToString::to_string).collect();
             return Err(Error::new(format!("{address} is in no subnet of {bridge} ({})", list.join(", "))));
         }
+        if !address.is_a_hosts() {
+            return Err(Error::new(format!("{address} is no address of a host")));
+        }
         let taken = self.wholes.of(self.world, place, &bridge.name)?.taken.get_or_insert_default();
         let near = printable(near.as_bytes());
         match taken.insert(ip, near.clone()) {

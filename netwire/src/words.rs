@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use seal::Error;
 use seal::cli::{number, printable};
 
-use crate::link::Mac;
+use crate::link::{Address, Mac};
 
 /// The longest name of an interface (IFNAMSIZ, less its NUL).
 pub const NAME_MAX: usize = 15;
@@ -88,7 +88,12 @@ pub fn wanted(word: &OsStr) -> Result<Wanted, Error> {
     }
     let (ip, prefix) = subnet(word).ok_or_else(|| Error::usage(format!("{word:?} is no address")))?;
     let of_hosts = !ip.is_unspecified() && !ip.is_multicast() && !matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    if of_hosts { Ok(Wanted::Given(ip, prefix)) } else { Err(Error::new(format!("{ip} is no address of a host"))) }
+    let of_hosts = of_hosts && prefix.is_none_or(|prefix| Address { ip, prefix }.is_a_hosts());
+    if of_hosts {
+        Ok(Wanted::Given(ip, prefix))
+    } else {
+        Err(Error::new(format!("{} is no address of a host", word.display())))
+    }
 }
 
 /// Parses `ADDRESS` or `ADDRESS/PREFIX`.
