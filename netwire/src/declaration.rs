@@ -40,6 +40,25 @@ pub enum Declaration {
     DelNetns(OsString),
 }
 
+impl Declaration {
+    /// The bridge, or what may be one, that it is about.
+    pub fn bridge(&self) -> Option<&End> {
+        match self {
+            Self::Link(link) => match &link.kind {
+                Kind::Bridge => Some(&link.end),
+                Kind::Wire { bridge } | Kind::Vxlan { bridge, .. } => Some(bridge),
+                _ => None,
+            },
+            Self::DenyAll { bridge, .. }
+            | Self::Pair { bridge, .. }
+            | Self::Bind { bridge, .. }
+            | Self::Nat { bridge, .. } => Some(bridge),
+            Self::AllowAll(bridge) | Self::DelLink(bridge) => Some(bridge),
+            _ => None,
+        }
+    }
+}
+
 /// A link that is to be.
 #[derive(Clone, Debug)]
 pub struct NewLink {

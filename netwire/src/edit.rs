@@ -43,10 +43,26 @@ pub fn commit(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Re
     world.enter(place)?;
     let mut socket = Socket::netfilter().tried(|| cannot(&name))?;
     let meta = filter::has_bridge_meta(&mut socket).tried(|| cannot(&name))?;
+    Policy::change(from, to, meta, &mut socket).map_err(|refusal| {
+        let says = refusal.says.clone();
+        Error::new(cannot(&name)).because(refusal).maybe_hint(says)
+    })
+}
+
+/// Fails where the kernel cannot tell the bridges of a namespace apart, and not
+/// all of them are to be denied.
+pub fn possible(world: &mut World, place: usize, to: &Policy) -> Result<(), Error> {
+    if to.bridges.is_empty() || world.places[place].net.is_none() {
+        return Ok(());
+    }
+    let cannot = || "cannot find out what can be filtered";
+    world.enter(place)?;
+    let meta =
+        Socket::netfilter().tried(cannot).and_then(|mut socket| filter::has_bridge_meta(&mut socket).tried(cannot))?;
     if !meta {
         let others = world.links(place)?.values().filter(|known| known.link.kind == "bridge");
         let mut others = others.filter(|known| !to.bridges.contains_key(&known.link.index));
-        if let Some(other) = others.next().filter(|_| !to.bridges.is_empty()) {
+        if let Some(other) = others.next() {
             let other = printable(other.link.name.as_bytes());
             return Err(Error::new(format!(
                 "this kernel cannot deny all on one of several bridges of a namespace, and {other} is another"
@@ -54,10 +70,7 @@ pub fn commit(world: &mut World, place: usize, from: &Policy, to: &Policy) -> Re
             .hint("modprobe nft_meta_bridge (CONFIG_NFT_BRIDGE_META), or give each bridge a namespace of its own"));
         }
     }
-    Policy::change(from, to, meta, &mut socket).map_err(|refusal| {
-        let says = refusal.says.clone();
-        Error::new(cannot(&name)).because(refusal).maybe_hint(says)
-    })
+    Ok(())
 }
 
 /// Frames to 01:80:c2:00:00:0e teach a bridge where their sender is and are heard

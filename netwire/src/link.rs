@@ -153,7 +153,12 @@ pub(crate) fn rate(socket: &mut Socket, index: u32) -> Result<Rate, Refusal> {
         // struct tcmsg: the link at 4, the parent at 12.
         let Some((header, rest)) = body.split_at_checked(20) else { return };
         let of_link = number(&header[4..]) == index && number(&header[12..]) == ROOT;
-        if !of_link || !attributes_of(rest).any(|(kind, value)| kind == KIND && value == b"tbf\0") {
+        let kind = attributes_of(rest).find(|(kind, _)| *kind == KIND).map_or(&[][..], |(_, value)| value);
+        if of_link && kind != b"tbf\0" && number(&header[8..]) != 0 {
+            // One that somebody has made has a number.
+            *rate = Rate::FOREIGN;
+        }
+        if !of_link || kind != b"tbf\0" {
             return;
         }
         for (_, options) in attributes_of(rest).filter(|(kind, _)| *kind == OPTIONS) {

@@ -15,7 +15,7 @@ use crate::link::Address;
 use crate::net;
 use crate::policy::{Edit, Policies};
 use crate::step::{Phase, Step, What};
-use crate::words::{End, Wanted};
+use crate::words::{End, Rate, Wanted};
 use crate::world::{HERE, World};
 
 /// A declaration and the line it stands in, of a topology.
@@ -65,6 +65,14 @@ fn order(kind: &Kind) -> u8 {
 impl Planner<'_> {
     fn all(&mut self, items: &[Item]) -> Result<(), Error> {
         self.names(items)?;
+        // Before anything is read there.
+        for item in items {
+            self.line = item.line;
+            if let Some(bridge) = item.declaration.bridge() {
+                let place = self.world.place(&bridge.target)?;
+                self.world.lock(place)?;
+            }
+        }
         let mut links: Vec<(Option<usize>, &NewLink)> = Vec::new();
         for item in items {
             if let Declaration::Link(link) = &item.declaration {
@@ -139,7 +147,9 @@ impl Planner<'_> {
             }
             Declaration::DelLink(end) => self.delete(end),
             Declaration::DelNetns(name) => {
-                if Path::new(net::NAMED).join(name).symlink_metadata().is_ok() {
+                let path = Path::new(net::NAMED).join(name);
+                if path.symlink_metadata().is_ok() {
+                    net::Net::is_there(&path)?;
                     let says = format!("delete the network namespace {}", printable(name.as_encoded_bytes()));
                     self.step(Phase::Delete, HERE, What::DelNetns(name.clone()), says);
                 } else if self.strict {
@@ -185,10 +195,16 @@ impl Planner<'_> {
         }
         if let Some(mtu) = settings.mtu.filter(|mtu| before.mtu != *mtu) {
             let what = What::Mtu { name: name.clone(), mtu, before: before.mtu };
-            self.step(Phase::Inside, place, what, format!("give {end} the MTU {mtu}"));
+            // A link with less has no IPv6 (RFC 8200, 5), and does not get it back.
+            let phase = if mtu < 1280 { Phase::Down } else { Phase::Inside };
+            self.step(phase, place, what, format!("give {end} the MTU {mtu}"));
         }
         if let Some(rate) = settings.rate {
-            let before = if is_new { crate::words::Rate(0) } else { self.world.rate(place, before.index)? };
+            let before = if is_new { Rate(0) } else { self.world.rate(place, before.index)? };
+            if before == Rate::FOREIGN {
+                return Err(Error::new(format!("{end} has a queueing discipline already"))
+                    .hint("tc qdisc show tells which; tc qdisc del takes it away"));
+            }
             if before != rate {
                 let says =
                     if rate.0 == 0 { format!("lift the limit of {end}") } else { format!("limit {end} to {rate}") };
@@ -259,6 +275,9 @@ impl Planner<'_> {
         let Some(known) = self.world.known(end)? else {
             return if self.strict { Err(Error::new(format!("there is no {end}"))) } else { Ok(()) };
         };
+        if known.link.kind.is_empty() {
+            return Err(Error::new(format!("{end} cannot be deleted: it is no link that was made")));
+        }
         let is_bridge = known.link.kind == "bridge";
         let place = self.world.place(&end.target)?;
         if self.declared.contains(&(place, end.name.clone())) {

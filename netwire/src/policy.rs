@@ -11,7 +11,7 @@ use seal::cli::printable;
 
 use crate::bridge::wires;
 use crate::declaration::Declaration;
-use crate::edit::{Editor, fresh, speaks_stp};
+use crate::edit::{Editor, fresh, possible, speaks_stp};
 use crate::filter::Policy;
 use crate::link::{Address, Mac};
 use crate::plan::Planner;
@@ -101,14 +101,8 @@ impl Policies {
 
 impl Planner<'_> {
     pub fn policy(&mut self, declaration: &Declaration) -> Result<(), Error> {
-        let bridge = match declaration {
-            Declaration::DenyAll { bridge, .. }
-            | Declaration::Pair { bridge, .. }
-            | Declaration::Bind { bridge, .. }
-            | Declaration::Nat { bridge, .. }
-            | Declaration::AllowAll(bridge) => self.bridge(bridge)?,
-            _ => return Ok(()),
-        };
+        let Some(bridge) = declaration.bridge() else { return Ok(()) };
+        let bridge = self.bridge(bridge)?;
         let (place, name) = (self.world.place(&bridge.target)?, bridge.name.clone());
         let (edit, says) = match declaration {
             Declaration::DenyAll { except_bridge, .. } => {
@@ -138,7 +132,10 @@ impl Planner<'_> {
             }
             Declaration::Nat { out, off, .. } => {
                 let out = bridge.beside(out.clone());
-                self.world.existing(&out)?;
+                if let Some(master) = &self.world.existing(&out)?.1.master {
+                    let master = printable(master.as_bytes());
+                    return Err(Error::new(format!("{out} is a port of {master}, and no way out")));
+                }
                 if *off {
                     let edit = Edit::NoNat { bridge: name, out: out.name.clone() };
                     self.policies.add(
@@ -248,7 +245,6 @@ impl Planner<'_> {
     pub fn policies_last(&mut self) -> Result<(), Error> {
         for (place, mut edits) in std::mem::take(&mut self.policies.0) {
             edits.sort_by_key(|(_, edit, _)| edit.order());
-            self.world.lock(place)?;
             let quiet = |edit: &Edit| matches!(edit, Edit::Wired { .. } | Edit::Rebind { .. } | Edit::Gone);
             let quiet = edits.iter().all(|(_, edit, _)| quiet(edit));
             let before = match self.world.policy(place) {
@@ -259,6 +255,8 @@ impl Planner<'_> {
             if quiet && before == Policy::default() {
                 continue;
             }
+            self.world.lock(place)?;
+            let before = self.world.policy(place)?;
             let gone = edits.iter().position(|(_, edit, _)| matches!(edit, Edit::Gone)).unwrap_or(edits.len());
             let after = edits.split_off(gone);
             let policy = self.policy_step(Phase::Policy, place, &before, edits)?;
@@ -287,6 +285,7 @@ impl Planner<'_> {
         }
         let policy = editor.policy;
         if !edits.is_empty() && (!all_there || policy != *before) {
+            possible(self.world, place, &policy)?;
             self.line = edits[0].0;
             let edits = edits.into_iter().map(|(line, edit, _)| (line, edit)).collect();
             self.step(phase, place, What::Policy(edits), says.join("\n"));

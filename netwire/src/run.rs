@@ -52,10 +52,8 @@ pub fn carry_out(world: &mut World, steps: &[Step]) -> Result<(), Failure> {
     let mut ended = Ok(());
     for step in steps {
         if step.phase >= Phase::Delete && !run.is_final {
-            // What is deleted cannot be taken back, and all else is done.
+            // What is deleted cannot be taken back: all else is done before.
             ended = run.flush();
-            run.is_final = ended.is_ok();
-            run.done.clear();
         }
         ended = ended.and_then(|()| run.step(step));
         if ended.is_err() {
@@ -102,6 +100,7 @@ impl<'a> Run<'a> {
             What::Policy(edits) => {
                 self.flush()?;
                 let (before, now) = edit::edited(self.world, place, edits)?;
+                edit::possible(self.world, place, &now).map_err(failed)?;
                 edit::commit(self.world, place, &before, &now).map_err(failed)?;
                 self.done.push(Back::Policy { place, now: now.clone().into(), before: before.clone().into() });
                 edit::guard(self.world, place, &before, &now).map_err(failed)?;
@@ -115,6 +114,7 @@ impl<'a> Run<'a> {
             What::DelNetns(name) => {
                 self.flush()?;
                 netns::delete(name).map_err(failed)?;
+                self.no_way_back();
             }
             what => {
                 let (request, back) = self.request(step, what)?;
@@ -122,6 +122,11 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    fn no_way_back(&mut self) {
+        self.is_final = true;
+        self.done.clear();
     }
 
     /// Fails when a signal waits that is to end the run.
@@ -154,6 +159,7 @@ impl<'a> Run<'a> {
         let mut failure = None;
         for ((step, back), outcome) in about.into_iter().zip(outcomes) {
             match outcome {
+                Ok(()) if matches!(step.what, What::DelLink(_)) => self.no_way_back(),
                 Ok(()) => self.done.extend(back),
                 // With its other end, or what it sat on.
                 Err(refusal)

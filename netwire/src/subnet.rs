@@ -1,7 +1,7 @@
 //! The addresses of what is wired to a bridge: of its subnets, and no two alike.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -93,7 +93,8 @@ impl Planner<'_> {
         while *next <= high {
             let ip = subnet.with_bits(*next);
             *next += 1;
-            if !taken.contains_key(&ip) && !reserved.is_some_and(|reserved| reserved.contains_key(&ip)) {
+            let is_usable = !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast() && !is_broadcast(ip);
+            if is_usable && !taken.contains_key(&ip) && !reserved.is_some_and(|reserved| reserved.contains_key(&ip)) {
                 return Ok(Address { ip, ..*subnet });
             }
         }
@@ -118,13 +119,26 @@ impl Planner<'_> {
                 ports.push(known.link.clone());
             }
         }
-        for port in ports {
+        for port in &ports {
             let name = printable(port.name.as_bytes());
             // One who takes a whole subnet for himself does not take it from the others.
-            let addresses = self.world.far_addresses(place, &port)?.into_iter().take(64);
+            let addresses = self.world.far_addresses(place, port)?.into_iter().take(64);
             taken.extend(addresses.map(|address| (address.ip, name.clone())));
+        }
+        // What a port is bound to is its host's, whether that uses it now or not.
+        let policy = self.world.policy(place).unwrap_or_default();
+        let names: HashMap<u32, &OsString> = ports.iter().map(|port| (port.index, &port.name)).collect();
+        let ipv4 = policy.ipv4.iter().map(|(port, ip)| (*port, IpAddr::V4(*ip)));
+        for (port, ip) in ipv4.chain(policy.ipv6.iter().map(|(port, ip)| (*port, IpAddr::V6(*ip)))) {
+            if let Some(name) = names.get(&port) {
+                taken.entry(ip).or_insert_with(|| printable(name.as_bytes()));
+            }
         }
         self.wholes.of(self.world, place, &bridge.name)?.taken = Some(taken);
         Ok(())
     }
+}
+
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
 }

@@ -60,6 +60,11 @@ impl fmt::Display for End {
     }
 }
 
+impl Rate {
+    /// What another queueing discipline says.
+    pub const FOREIGN: Self = Self(u64::MAX);
+}
+
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit"), (1, "bit")];
@@ -141,6 +146,9 @@ pub fn rate(word: &OsStr) -> Result<Rate, Error> {
         _ => return Err(bad()),
     };
     let bits = number.parse().ok().and_then(|number: u64| number.checked_mul(factor)).ok_or_else(bad)?;
+    if bits > 4_000_000_000_000 {
+        return Err(Error::new(format!("{text} is more than 4000gbit")));
+    }
     // The kernel counts bytes.
     if bits >= 8 { Ok(Rate(bits / 8 * 8)) } else { Err(Error::new(format!("{text} is less than 8bit"))) }
 }

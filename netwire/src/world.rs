@@ -35,6 +35,8 @@ pub struct World {
     /// The names that a topology gives to targets.
     pub hosts: HashMap<OsString, OsString>,
     entered: usize,
+    /// Whether this is to change something.
+    changes: bool,
 }
 
 /// A namespace.
@@ -50,6 +52,7 @@ pub struct Place {
     /// The routes of the main table, once they were read.
     pub routes: Option<Vec<Route>>,
     socket: Option<Socket>,
+    locked: bool,
 }
 
 /// What is known of a link.
@@ -76,26 +79,30 @@ impl World {
             made_later: HashMap::new(),
             hosts: HashMap::new(),
             entered: HERE,
+            changes: change,
         };
         world.add(Net::here()?);
-        if change {
-            world.lock(HERE)?;
-        }
+        world.lock(HERE)?;
         Ok(world)
     }
 
     /// Waits for others who change this namespace: two at once would take the
     /// same free address. Not for ever, since whoever is in it can lock it.
     pub fn lock(&mut self, place: usize) -> Result<(), Error> {
-        const TRIES: u32 = 1000;
-        let Some(net) = self.places[place].net.as_ref() else { return Ok(()) };
+        const TRIES: u32 = 500;
+        let of = &mut self.places[place];
+        let Some(net) = of.net.as_ref().filter(|_| self.changes && !of.locked) else { return Ok(()) };
         for _ in 0..TRIES {
             match flock(net, FlockOperation::NonBlockingLockExclusive) {
                 Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(10)),
-                locked => return locked.tried(|| format!("cannot lock {}", self.place_name(place))),
+                locked => {
+                    locked.tried(|| "cannot lock a network namespace")?;
+                    break;
+                }
             }
         }
-        Err(Error::new(format!("something else has been changing {} for 10 s", self.place_name(place))))
+        of.locked = true;
+        Ok(())
     }
 
     /// Takes note of all namespaces that can be found.
@@ -137,7 +144,15 @@ impl World {
         let lo = Link { index: 1, name: "lo".into(), ..Link::default() };
         let links = Some(HashMap::from([("lo".into(), Known { link: lo, ..Known::default() })]));
         let (label, shown) = (name.to_string_lossy().into_owned(), printable(name.as_encoded_bytes()));
-        let place = self.add_place(Place { net: None, shown, label, links, routes: Some(Vec::new()), socket: None });
+        let place = self.add_place(Place {
+            net: None,
+            shown,
+            label,
+            links,
+            routes: Some(Vec::new()),
+            socket: None,
+            locked: true,
+        });
         self.made_later.insert(path, place);
         Ok(Some(place))
     }
@@ -148,7 +163,7 @@ impl World {
         }
         self.by_inode.insert(net.inode, self.places.len());
         let (shown, label) = (printable(net.shown.as_bytes()), net.label.clone());
-        self.add_place(Place { net: Some(net), shown, label, links: None, routes: None, socket: None })
+        self.add_place(Place { net: Some(net), shown, label, links: None, routes: None, socket: None, locked: false })
     }
 
     fn add_place(&mut self, place: Place) -> usize {

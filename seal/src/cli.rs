@@ -66,7 +66,10 @@ pub fn or_shell(words: Vec<OsString>) -> Vec<OsString> {
 /// A name that somebody else may have chosen, so that it does not steer the
 /// terminal that it is shown at.
 pub fn printable(bytes: &[u8]) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    // Some that are no control characters turn or hide what stands beside them (Unicode, UAX #9).
+    let hides =
+        |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let escaped = |c: char| if c.is_control() || hides(c) { c.escape_default().collect() } else { vec![c] };
     String::from_utf8_lossy(bytes).chars().flat_map(escaped).collect()
 }
 

@@ -193,7 +193,8 @@ fn errors_are_said_and_the_script_goes_on() {
             let ran = lab.sh(&format!("host a\n{line}\necho \"status $?\"; on a true || echo broken")).ran();
             assert_eq!((ran.text().as_str(), ran.stderr.as_str()), ("status 125", message), "{line}");
         };
-        let no_name = |name| format!("dojo: \"{name}\" is no name for a host: use letters, digits, - and .\n");
+        let no_name =
+            |name| format!("dojo: \"{name}\" is no name for a host: use letters, digits, - and ., a letter first\n");
         for name in ["", "a b", "-x", "a/b", "a=1", "*", "ä"] {
             says(&format!("host '{name}'"), &no_name(name));
         }
