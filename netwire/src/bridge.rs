@@ -149,20 +149,21 @@ impl Planner<'_> {
 
     pub fn wire(&mut self, bridge: &End, new: &NewLink) -> Result<(), Error> {
         let bridge = &self.bridge(bridge)?;
-        let mut new = new.clone();
         let [place, far_place] = [self.world.place(&bridge.target)?, self.world.place(&new.end.target)?];
         let is_there = self.is_there(&new.end, "veth")?;
+        let mut mac = new.settings.mac;
         let near = if is_there {
             self.near(place, bridge, far_place, &new.end)?
         } else {
             // The bridge's own, where that is not what every link has.
             let mtu = self.world.existing(bridge)?.1.link.mtu;
-            new.settings.mtu = new.settings.mtu.or(Some(mtu).filter(|mtu| !matches!(mtu, 0 | 1500)));
             // Known before the host at the other end can change it.
-            new.settings.mac = Some(new.settings.mac.map_or_else(Mac::random, Ok)?);
-            self.new_wire(place, bridge, far_place, &new)?
+            mac = Some(mac.map_or_else(Mac::random, Ok)?);
+            let mut made = new.clone();
+            made.settings.mtu = new.settings.mtu.or(Some(mtu).filter(|mtu| !matches!(mtu, 0 | 1500)));
+            made.settings.mac = mac;
+            self.new_wire(place, bridge, far_place, &made)?
         };
-        let new = &new;
         let addresses = self.addresses(place, bridge, &near.name, new)?;
         let before = self.steps.len();
         self.settle(&new.end, &new.settings, &addresses)?;
@@ -172,7 +173,7 @@ impl Planner<'_> {
         }
         self.up(&new.end, Phase::Inside)?;
         self.up(&near, Phase::Ports)?;
-        let (port, mac) = (near.name, new.settings.mac);
+        let port = near.name;
         let addresses = addresses.iter().map(|address| address.ip).collect();
         let edit = match is_changed {
             true => Edit::Rebind { port, mac, addresses },

@@ -11,6 +11,7 @@
 
 mod bridge;
 mod commands;
+mod commit;
 mod declaration;
 mod edit;
 mod filter;

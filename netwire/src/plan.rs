@@ -1,7 +1,7 @@
 //! What has to be done so that all that is declared is there: steps, none of
 //! which is for what is there already.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -38,14 +38,27 @@ pub struct Planner<'a> {
     pub line: Option<usize>,
     /// What is to be there.
     pub declared: HashSet<(usize, OsString)>,
+    /// What is to be down in the end.
+    downs: HashSet<(usize, OsString)>,
+    /// What was said of what, since no two lines may say otherwise.
+    said: HashMap<(usize, OsString, String), String>,
 }
 
 /// The steps to make all of this so, in their order. A command is `strict`: what
 /// it makes must not be there.
 pub fn plan(world: &mut World, items: &[Item], strict: bool) -> Result<Vec<Step>, Failure> {
     let (wholes, policies) = (Wholes::default(), Policies::default());
-    let mut planner =
-        Planner { world, wholes, policies, steps: Vec::new(), strict, line: None, declared: HashSet::new() };
+    let mut planner = Planner {
+        world,
+        wholes,
+        policies,
+        steps: Vec::new(),
+        strict,
+        line: None,
+        declared: HashSet::new(),
+        downs: HashSet::new(),
+        said: HashMap::new(),
+    };
     planner.all(items).map_err(|error| (planner.line, error))?;
     let mut steps = planner.steps;
     steps.sort_by_key(|step| (step.phase, step.place));
@@ -71,6 +84,13 @@ impl Planner<'_> {
             if let Some(bridge) = item.declaration.bridge() {
                 let place = self.world.place(&bridge.target)?;
                 self.world.lock(place)?;
+            }
+        }
+        for item in items {
+            if let Declaration::Set { end, up: Some(false), .. } = &item.declaration {
+                self.line = item.line;
+                let place = self.world.place(&end.target)?;
+                self.downs.insert((place, end.name.clone()));
             }
         }
         let mut links: Vec<(Option<usize>, &NewLink)> = Vec::new();
@@ -172,6 +192,9 @@ impl Planner<'_> {
         if self.steps.len() > before {
             self.rebind(place, end, settings.mac, &addresses)?;
         }
+        if let Some(up) = up {
+            self.say(end, "to be", if up { "up" } else { "down" })?;
+        }
         match up {
             Some(true) => self.up(end, Phase::Inside),
             // As late as can be: routes go with it, and do not come back.
@@ -182,6 +205,15 @@ impl Planner<'_> {
 
     /// Steps for what a link has not yet of what it is to have.
     pub fn settle(&mut self, end: &End, settings: &Settings, addresses: &[Address]) -> Result<(), Error> {
+        if let Some(mac) = settings.mac {
+            self.say(end, "--mac", mac)?;
+        }
+        if let Some(mtu) = settings.mtu {
+            self.say(end, "--mtu", mtu)?;
+        }
+        if let Some(rate) = settings.rate {
+            self.say(end, "--rate", rate)?;
+        }
         let (place, known) = self.world.existing(end)?;
         let (is_new, name, before) = (known.link.index == 0, end.name.clone(), known.link.clone());
         (known.link.mac, known.link.mtu) = (settings.mac.or(before.mac), settings.mtu.unwrap_or(before.mtu));
@@ -227,7 +259,20 @@ impl Planner<'_> {
     }
 
     pub fn up(&mut self, end: &End, phase: Phase) -> Result<(), Error> {
-        self.bring(end, true, phase)
+        let place = self.world.place(&end.target)?;
+        if self.downs.contains(&(place, end.name.clone())) { Ok(()) } else { self.bring(end, true, phase) }
+    }
+
+    /// Fails where another line has said otherwise.
+    pub fn say(&mut self, end: &End, what: impl Into<String>, value: impl ToString) -> Result<(), Error> {
+        let (what, value) = (what.into(), value.to_string());
+        let place = self.world.place(&end.target)?;
+        match self.said.insert((place, end.name.clone(), what.clone()), value.clone()) {
+            Some(other) if other != value => {
+                Err(Error::new(format!("{end}: {what} {other} and {what} {value} exclude one another")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn bring(&mut self, end: &End, up: bool, phase: Phase) -> Result<(), Error> {

@@ -10,8 +10,9 @@ use seal::Error;
 use seal::cli::printable;
 
 use crate::bridge::wires;
+use crate::commit::{possible, speaks_stp};
 use crate::declaration::Declaration;
-use crate::edit::{Editor, fresh, possible, speaks_stp};
+use crate::edit::{Editor, fresh};
 use crate::filter::Policy;
 use crate::link::{Address, Mac};
 use crate::plan::Planner;
@@ -104,6 +105,18 @@ impl Planner<'_> {
         let Some(bridge) = declaration.bridge() else { return Ok(()) };
         let bridge = self.bridge(bridge)?;
         let (place, name) = (self.world.place(&bridge.target)?, bridge.name.clone());
+        match declaration {
+            Declaration::DenyAll { except_bridge, .. } => {
+                self.say(&bridge, "to be", if *except_bridge { "denied but for itself" } else { "denied" })?;
+            }
+            Declaration::AllowAll(_) => self.say(&bridge, "to be", "open")?,
+            Declaration::Pair { sides, allow, .. } => {
+                let mut sides: Vec<_> = sides.iter().map(|side| printable(side.as_bytes())).collect();
+                sides.sort();
+                self.say(&bridge, sides.join(" "), if *allow { "allowed" } else { "denied" })?;
+            }
+            _ => {}
+        }
         let (edit, says) = match declaration {
             Declaration::DenyAll { except_bridge, .. } => {
                 if speaks_stp(&self.world.existing(&bridge)?.1.link) {

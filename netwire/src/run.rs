@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use seal::cli::printable;
 use seal::{Context, Error};
 
+use crate::commit;
 use crate::declaration::Kind;
 use crate::edit;
 use crate::filter::Policy;
@@ -100,10 +101,10 @@ impl<'a> Run<'a> {
             What::Policy(edits) => {
                 self.flush()?;
                 let (before, now) = edit::edited(self.world, place, edits)?;
-                edit::possible(self.world, place, &now).map_err(failed)?;
-                edit::commit(self.world, place, &before, &now).map_err(failed)?;
+                commit::possible(self.world, place, &now).map_err(failed)?;
+                commit::commit(self.world, place, &before, &now).map_err(failed)?;
                 self.done.push(Back::Policy { place, now: now.clone().into(), before: before.clone().into() });
-                edit::guard(self.world, place, &before, &now).map_err(failed)?;
+                commit::guard(self.world, place, &before, &now).map_err(failed)?;
             }
             What::Sysctl { file, value } => {
                 self.flush()?;
@@ -362,8 +363,8 @@ impl<'a> Run<'a> {
             }
             Back::Netns(name) => netns::delete(&name),
             Back::Policy { place, now, before } => {
-                edit::commit(self.world, place, &now, &before)?;
-                edit::guard(self.world, place, &now, &before)
+                commit::commit(self.world, place, &now, &before)?;
+                commit::guard(self.world, place, &now, &before)
             }
             Back::Sysctl { place, file, before } => write_sysctl(self.world, place, &file, &before),
         }

@@ -338,3 +338,21 @@ fn nothing_of_a_lab_is_left_on_the_machine() {
         assert_eq!(links(), before);
     });
 }
+
+#[test]
+fn lines_that_exclude_one_another() {
+    lab("host a
+        netwire bridge br0 10.0.0.254/24
+        state >before
+        for lines in 'set eth0@a --mtu 1400|set eth0@a --mtu 1500' 'set eth0@a --up|set eth0@a --down' \\
+            'allow br0 a .|deny br0 . a' 'deny-all br0|allow-all br0' 'del eth0@a'; do
+            { echo 'wire br0 eth0@a auto'; echo \"$lines\" | tr '|' '\\n'; } >lab
+            refused 'lab:' netwire apply lab
+        done
+        same before
+        # A link that is made is up, unless another line says otherwise.
+        printf '%s\\n' 'wire br0 eth0@a auto --mtu 1400' 'set eth0@a --down' >lab
+        quiet netwire apply lab
+        ip -n a link show eth0 | grep -q 'state DOWN' || fail up
+        [ -z \"$(netwire apply --dry-run lab)\" ] || fail \"$(netwire apply --dry-run lab)\"");
+}
