@@ -36,9 +36,9 @@ pings() {
 	_from=$1
 	shift
 	for _address; do
-		on "$_from" ping -n -q -c 1 -W 2 "$_address" >ping.out 2>&1 ||
-			# One may be lost while neighbours are looked for.
-			on "$_from" ping -n -q -c 3 -i 0.3 -W 2 "$_address" >ping.out 2>&1 ||
+		on "$_from" ping -n -q -c 1 -W 5 "$_address" >ping.out 2>&1 ||
+			# A new network looks for its neighbours, which may lose some.
+			on "$_from" ping -n -q -c 6 -W 5 "$_address" >ping.out 2>&1 ||
 			fail "$_from does not reach $_address: $(cat ping.out)"
 	done
 }
