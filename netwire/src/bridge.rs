@@ -200,7 +200,6 @@ impl Planner<'_> {
 
     fn new_wire(&mut self, place: usize, bridge: &End, far_place: usize, new: &NewLink) -> Result<End, Error> {
         let label = self.world.places[far_place].label.clone();
-        self.make_way(place, bridge, &port_name(&label, &new.end.name, 0))?;
         let links = self.world.links(place)?;
         // Long names that are alike may come to the same when they are cut.
         let mut names = (0..16).map(|attempt| port_name(&label, &new.end.name, attempt));
@@ -223,20 +222,6 @@ impl Planner<'_> {
         self.world.existing(&near)?.1.master = Some(member);
         self.step(Phase::Upon, place, What::Quiet { name: near.name.clone(), many: self.are_many() }, String::new());
         Ok(near)
-    }
-
-    /// A namespace that is gone takes its links with it, but not at once: a port
-    /// that led there does not stand in the way of the next.
-    fn make_way(&mut self, place: usize, bridge: &End, name: &OsStr) -> Result<(), Error> {
-        let Some(known) = self.world.links(place)?.get(name).filter(|known| known.link.index != 0).cloned() else {
-            return Ok(());
-        };
-        if known.master.is_some() && self.world.is_adrift(place, &known.link)? {
-            let says = format!("delete {}, which leads nowhere", bridge.beside(name));
-            self.step(Phase::Netns, place, What::Adrift(known.link.index), says);
-            self.world.links(place)?.remove(name);
-        }
-        Ok(())
     }
 
     /// The member that has room for one more port, which may have to be made.

@@ -36,8 +36,7 @@ pub fn make(name: &OsStr) -> Result<Net, Error> {
 pub fn delete(name: &OsStr) -> Result<(), Error> {
     let path = named(name)?;
     let cannot = || format!("cannot delete the network namespace {name:?}");
-    // At once, if nobody has it open, so that what was wired to it goes soon, too.
-    unmount(&path, UnmountFlags::empty()).or_else(|_| unmount(&path, UnmountFlags::DETACH)).tried(cannot)?;
+    unmount(&path, UnmountFlags::DETACH).tried(cannot)?;
     fs::remove_file(&path).tried(cannot)
 }
 

@@ -163,8 +163,7 @@ impl<'a> Run<'a> {
                 Ok(()) if matches!(step.what, What::DelLink(_)) => self.no_way_back(),
                 Ok(()) => self.done.extend(back),
                 // With its other end, or what it sat on.
-                Err(refusal)
-                    if refusal.errno == libc::ENODEV && matches!(step.what, What::DelLink(_) | What::Adrift(_)) => {}
+                Err(refusal) if refusal.errno == libc::ENODEV && matches!(step.what, What::DelLink(_)) => {}
                 Err(refusal) if failure.is_none() => failure = Some((step, refusal)),
                 Err(_) => {}
             }
@@ -231,7 +230,6 @@ impl<'a> Run<'a> {
                 (request::route(route, dev, true), ask(request::route(route, dev, false)))
             }
             What::DelLink(name) => (request::delete(self.index(step, name)?), None),
-            What::Adrift(index) => (request::delete(*index), None),
             What::Netns(_) | What::Policy(_) | What::Sysctl { .. } | What::DelNetns(_) => {
                 unreachable!("it is no request")
             }

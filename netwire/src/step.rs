@@ -92,8 +92,6 @@ pub enum What {
     },
     Route(Route),
     DelLink(OsString),
-    /// A link whose other end is gone with its namespace.
-    Adrift(u32),
     DelNetns(OsString),
 }
 

@@ -302,18 +302,6 @@ impl World {
         asked.map(Option::unwrap_or_default)
     }
 
-    /// Whether the namespace of a port's other end is gone, as the kernel will
-    /// soon see to the port, too.
-    pub fn is_adrift(&mut self, place: usize, port: &Link) -> Result<bool, Error> {
-        let (Some(nsid), Some(index)) = (port.below_nsid, port.below) else { return Ok(false) };
-        // It is given no number any more (NETNSA_NSID_NOT_ASSIGNED).
-        if nsid < 0 {
-            return Ok(true);
-        }
-        let asked = link::addresses_of(self.socket(place)?, Some(nsid), index);
-        Ok(asked.is_err_and(|refusal| refusal.errno == libc::EINVAL))
-    }
-
     fn ask_far<T>(
         &mut self,
         place: usize,

@@ -280,3 +280,18 @@ fn here_without_rights() {
         assert!(who.tool("netwire").args(["show", "."]).ran().out().contains("lo"));
     });
 }
+
+#[test]
+fn what_would_be_taken_for_something_else() {
+    both(|who| {
+        let script = "netwire netns web; netwire bridge br0 10.0.0.254/24
+            refused \"process $$ is in this network namespace\" netwire wire br0 eth0@$$ auto
+            refused '\"eth0\" names no target' netwire wire br0 eth0 auto
+            refused 'nothing is to be set of br0' netwire set br0
+            for wrong in 10.0.0.0 10.0.0.255 10.0.0.0/24; do
+                refused 'is no address of a host' netwire wire br0 eth0@web $wrong
+            done
+            refused 'lo cannot be deleted' netwire del lo";
+        assert_eq!(who.lab(script).out(), "");
+    });
+}

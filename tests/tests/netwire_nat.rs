@@ -149,3 +149,18 @@ fn nothing_is_there_to_leave_by() {
         ! on sw nft list ruleset | grep -E 'masquerade|\"out\"'",
     );
 }
+
+#[test]
+fn it_is_taken_back() {
+    in_world(
+        "quiet netwire nat br@sw --out out
+        on sw nft list ruleset | grep -q masquerade || fail 'it masquerades nothing'
+        reaches a 192.0.2.2
+        quiet netwire nat br@sw --out out --off
+        ! on sw nft list ruleset | grep masquerade
+        deaf a 192.0.2.2
+        reaches a 10.0.0.254
+        refused 'br@sw cannot be its own way out' netwire nat br@sw --out br
+        refused 'is a port of br' netwire nat br@sw --out a-eth0",
+    );
+}
