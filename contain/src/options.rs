@@ -84,6 +84,7 @@ pub fn parse() -> Result<Options, Error> {
         usage: USAGE,
         options: &[OPTIONS, cli::ABOUT_ITSELF],
         group: Some(seal::GROUP),
+        words: &[],
     };
     let tables = &[OPTIONS, cli::ABOUT_ITSELF, seal::OPTIONS];
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());

@@ -142,7 +142,7 @@ pub fn parse(called: &Called) -> Result<Options, Error> {
         false => (&[OPTIONS, OWN], ABOUT, USAGE),
     };
     let group = (!called.theirs).then_some(seal::GROUP);
-    let page = Page { tool: called.name, about, usage, options: tables, group };
+    let page = Page { tool: called.name, about, usage, options: tables, group, words: &[] };
     let tables: Vec<&[Opt]> = tables.iter().copied().chain(group.map(|(_, options)| options)).collect();
     let mut parser = Parser::new(&tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();

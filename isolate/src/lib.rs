@@ -12,6 +12,7 @@
 //! ```
 
 pub mod called;
+pub mod cgroup;
 pub mod channel;
 mod clock;
 pub mod console;

@@ -164,7 +164,7 @@ impl Propagation {
 pub fn parse(called: &Called) -> Result<Options, Error> {
     let tables: &[&[Opt]] = if called.theirs { &[OPTIONS] } else { &[OPTIONS, MAN] };
     let about = if called.theirs { THEIR_ABOUT } else { ABOUT };
-    let page = Page { tool: called.name, about, usage: USAGE, options: tables, group: None };
+    let page = Page { tool: called.name, about, usage: USAGE, options: tables, group: None, words: &[] };
     let mut parser = Parser::new(tables, std::env::args_os().skip(1).collect());
     let mut options = Options::default();
     while let Some((option, argument)) = parser.option()? {

@@ -50,7 +50,12 @@ impl Status {
 
 /// Forks into the namespaces of `flags` (CLONE_NEW*).
 pub fn fork(flags: u64) -> Result<Forked, Errno> {
-    Ok(match sys::clone3(flags)? {
+    fork_into(flags, None)
+}
+
+/// Likewise, and into this cgroup of version 2 (CLONE_INTO_CGROUP, Linux 5.7).
+pub fn fork_into(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Forked, Errno> {
+    Ok(match sys::clone3(flags, cgroup)? {
         None => Forked::Child,
         Some((pid, pidfd)) => Forked::Parent(Child { pid, pidfd }),
     })
@@ -91,7 +96,7 @@ impl Child {
     }
 
     /// Whether it goes on after a stop, and that was not told yet.
-    pub(crate) fn was_continued(&self) -> bool {
+    pub fn was_continued(&self) -> bool {
         let options = WaitIdOptions::CONTINUED | WaitIdOptions::NOHANG;
         waitid(WaitId::PidFd(self.pidfd.as_fd()), options).is_ok_and(|changed| changed.is_some())
     }

@@ -7,18 +7,25 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 
-/// clone3(2) without CLONE_VM, so a fork, with a pidfd for the parent.
-/// `Ok(None)` is the child.
+/// libc's does not fit the type that it has there.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// clone3(2) without CLONE_VM, so a fork, with a pidfd for the parent, into this
+/// cgroup of version 2 if there is one. `Ok(None)` is the child.
 ///
 /// SAFETY of what follows in the child: this program has one thread, so the
 /// child may allocate and lock as it likes.
-pub fn clone3(flags: u64) -> Result<Option<(libc::pid_t, OwnedFd)>, Errno> {
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Option<(libc::pid_t, OwnedFd)>, Errno> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args is plain data; zero means "not used" in each field.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: no memory is shared, no stack is given: it returns twice, as fork does.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match Errno::result(pid)? {

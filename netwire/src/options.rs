@@ -37,7 +37,7 @@ pub fn parse(words: Vec<OsString>) -> Result<Called, Error> {
         commands.collect::<String>(),
         net::NAMED
     );
-    let page = Page { tool: "netwire", about: &about, usage, options: &[cli::ABOUT_ITSELF], group: None };
+    let page = Page { tool: "netwire", about: &about, usage, options: &[cli::ABOUT_ITSELF], group: None, words: &[] };
     let mut parser = Parser::new(page.options, words);
     while let Some((option, _)) = parser.option()? {
         if option.long == "man" {
@@ -106,7 +106,7 @@ What is so already is left alone, and so is what no line is about; del says that
 fn man(page: &Page) -> String {
     let commands = COMMANDS.iter().chain([&HOST]);
     let sections = commands.map(|&Command { name, usage, about, options }| {
-        Page { tool: name, about, usage, options: &[options], group: None }.man_section()
+        Page { tool: name, about, usage, options: &[options], group: None, words: &[] }.man_section()
     });
     let page = Page { about: "Wire network namespaces together", ..*page };
     page.man() + TARGETS + &sections.collect::<String>() + TOPOLOGIES
@@ -127,8 +127,14 @@ impl Given {
         loop {
             while let Some((option, argument)) = parser.option()? {
                 let tool = format!("netwire {}", command.name);
-                let page =
-                    Page { tool: &tool, about: command.about, usage: command.usage, options: &table, group: None };
+                let page = Page {
+                    tool: &tool,
+                    about: command.about,
+                    usage: command.usage,
+                    options: &table,
+                    group: None,
+                    words: &[],
+                };
                 cli::about_itself(option, &page);
                 options.push((option.long, argument));
             }

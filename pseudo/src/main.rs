@@ -17,6 +17,7 @@ const PAGE: Page = Page {
     usage: "[OPTION]... [--] [CMD [ARG]...]",
     options: &[OPTIONS, cli::ABOUT_ITSELF],
     group: None,
+    words: &[],
 };
 
 seal::main!(cli::run("pseudo", || {

@@ -108,6 +108,12 @@ impl<'a> Parser<'a> {
         self.words.next()
     }
 
+    /// Likewise, if it is one that `is_wanted` and not after `--`.
+    pub fn next_if(&mut self, is_wanted: impl FnOnce(&OsString) -> bool) -> Option<OsString> {
+        self.words.as_slice().first().filter(|word| !self.ended && is_wanted(word))?;
+        self.words.next()
+    }
+
     /// What follows the options.
     pub fn rest(self) -> Vec<OsString> {
         self.words.collect()
@@ -189,6 +195,8 @@ pub struct Page<'a> {
     pub options: &'a [&'a [Opt]],
     /// A group of options that `--help` names in one line, which comes first.
     pub group: Option<(&'a str, &'a [Opt])>,
+    /// Operands of the form NAME=VALUE, and what each is for.
+    pub words: &'a [(String, String)],
 }
 
 impl Page<'_> {
@@ -198,15 +206,22 @@ impl Page<'_> {
 
     /// The text of `--help`.
     pub fn help(&self) -> String {
-        let mut text = format!("{}\n\nUsage: {}\n\nOptions:\n", self.about, self.usage("\n       "));
-        for option in self.options.iter().copied().flatten() {
-            let left = left(option);
-            // Writing to a String cannot fail; likewise below.
-            let _ = if left.len() < 30 {
-                writeln!(text, "  {left:30}{}", option.help)
+        let mut text = format!("{}\n\nUsage: {}\n", self.about, self.usage("\n       "));
+        // Writing to a String cannot fail; likewise below.
+        let line = |text: &mut String, left: &str, help: &str| {
+            let _ = if left.chars().count() < 30 {
+                writeln!(text, "  {left:30}{help}")
             } else {
-                writeln!(text, "  {left}\n  {:30}{}", "", option.help)
+                writeln!(text, "  {left}\n  {:30}{help}", "")
             };
+        };
+        if !self.words.is_empty() {
+            text += "\nLimits:\n";
+        }
+        self.words.iter().for_each(|(left, help)| line(&mut text, left, help));
+        text += "\nOptions:\n";
+        for option in self.options.iter().copied().flatten() {
+            line(&mut text, &left(option), option.help);
         }
         if let Some((line, options)) = self.group {
             let _ = writeln!(text, "\n{line}");
@@ -228,12 +243,19 @@ impl Page<'_> {
     /// The man page (man(7)).
     pub fn man(&self) -> String {
         let mut text = format!(
-            ".TH {} 1\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.nf\n{}\n.fi\n.SH OPTIONS\n",
+            ".TH {} 1\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.nf\n{}\n.fi\n",
             self.tool.to_uppercase(),
             self.tool,
             escaped(self.about),
             escaped(&self.usage("\n")),
         );
+        if !self.words.is_empty() {
+            text += ".SH LIMITS\n";
+        }
+        for (left, help) in self.words {
+            let _ = writeln!(text, ".TP\n.B {}\n{}.", escaped(left), escaped(help));
+        }
+        text += ".SH OPTIONS\n";
         self.man_options(&mut text);
         text
     }

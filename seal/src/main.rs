@@ -11,6 +11,7 @@ const PAGE: Page = Page {
     usage: "[OPTION]... [--] CMD [ARG]...",
     options: &[seal::OPTIONS, cli::ABOUT_ITSELF],
     group: None,
+    words: &[],
 };
 
 seal::main!(cli::run("seal", || {

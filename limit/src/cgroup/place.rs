@@ -1,0 +1,196 @@
+//! Where in the hierarchy of version 2 a cgroup of ours may be made. There no
+//! cgroup but the root may have both processes and controllers for those below
+//! it, and none is given away but whole (cgroups(7), "No internal processes",
+//! "Delegation").
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use isolate::cgroup::Mounted;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+use seal::{Context, Error};
+
+use super::group::{Group, PREFIX, write};
+use super::hierarchy::Hierarchy;
+use super::setting::Version;
+use crate::systemd;
+
+/// What the cgroup is called that the command is in, so that the one above it
+/// has no processes and may be divided by another run.
+pub const LEAF: &str = "cmd";
+
+/// The cgroup that this process was moved to, so that where it was before may
+/// be divided.
+pub struct Moved {
+    from: PathBuf,
+    to: Group,
+    /// The controllers that were enabled there before.
+    had: Vec<String>,
+}
+
+impl Moved {
+    fn new(from: &Path) -> Result<Self, Error> {
+        let to = Group::create(from)?;
+        match to.write("cgroup.procs", "0") {
+            Ok(()) => Ok(Self { from: from.to_owned(), to, had: Vec::new() }),
+            Err(error) => {
+                let _ = to.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes back the move, for these processes of ours.
+    pub fn undo(&self, pids: &[i32]) -> Result<(), Error> {
+        let cannot = || format!("cannot go back to the cgroup {:?}", self.from);
+        let control = self.from.join("cgroup.subtree_control");
+        for controller in words(&control).iter().filter(|controller| !self.had.contains(controller)) {
+            write(&control, &format!("-{controller}")).tried(cannot)?;
+        }
+        for pid in pids {
+            match write(&self.from.join("cgroup.procs"), &pid.to_string()) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                moved => moved.tried(cannot)?,
+            }
+        }
+        self.to.remove()
+    }
+}
+
+/// Finds the cgroup in which one with the controllers of `hierarchy` can be made.
+pub fn find(hierarchy: &Hierarchy) -> Result<(PathBuf, Option<Moved>), Error> {
+    if hierarchy.version == Version::One {
+        // There cgroups nest, whoever is in them.
+        return Ok((hierarchy.mounted.dir.clone(), None));
+    }
+    let Mounted { top, dir: own } = &hierarchy.mounted;
+    let (parent, moved) = divisible(own, top)?;
+    let before = words(&parent.join("cgroup.subtree_control"));
+    let enabled = enable(&parent, top, &hierarchy.needed);
+    for controller in &hierarchy.welcome {
+        // Without it there is no account of it.
+        let _ = enable(&parent, top, std::slice::from_ref(controller));
+    }
+    let moved = moved.map(|moved| Moved { had: before, ..moved });
+    if let (Err(_), Some(moved)) = (&enabled, &moved) {
+        let _ = moved.undo(&[0]);
+    }
+    enabled.map(|()| (parent, moved))
+}
+
+/// The cgroup nearest to `own` that others may be made in.
+fn divisible(own: &Path, top: &Path) -> Result<(PathBuf, Option<Moved>), Error> {
+    if let Some(outer) = outer(own) {
+        return Ok((outer, None));
+    }
+    if is_root(own) {
+        return Ok((own.to_owned(), None));
+    }
+    if is_alone(own) && may_divide(own) {
+        return Ok((own.to_owned(), Some(Moved::new(own)?)));
+    }
+    // What is above belongs to systemd where that runs.
+    let above = own.ancestors().skip(1).take_while(|dir| dir.starts_with(top) && !systemd::runs());
+    for dir in above {
+        if may_divide(dir) && (is_root(dir) || !has_processes(dir)) {
+            return match limit_between(own, dir) {
+                None => Ok((dir.to_owned(), None)),
+                Some((file, limit)) => {
+                    Err(Error::new(format!("cannot create a cgroup in {dir:?}: it would escape {file:?}, {limit}"))
+                        .hint(format!("start limit as the only process of {own:?}")))
+                }
+            };
+        }
+    }
+    Err(not_divisible(own))
+}
+
+/// Whether a process that is in `own` may divide it or what is around it: it is
+/// in another run, or the cgroup was delegated to it and it is alone there.
+pub fn is_ours(own: &Path) -> bool {
+    outer(own).is_some() || systemd::is_delegated(own) && is_alone(own)
+}
+
+fn not_divisible(own: &Path) -> Error {
+    let (control, procs) = (own.join("cgroup.subtree_control"), own.join("cgroup.procs"));
+    let failed = Error::new(format!("cannot create a cgroup in {own:?}"));
+    if may_divide(own) {
+        return failed.because(Errno::BUSY).hint(format!(
+            "other processes are in it ({procs:?}), and only a cgroup without any is divided: start limit alone in one \
+             of its own, or leave the one above it to your user"
+        ));
+    }
+    failed.because(Errno::ACCESS).hint(format!(
+        "{own:?}, {procs:?} and {control:?} would have to be writable: have a cgroup delegated to your user"
+    ))
+}
+
+/// The cgroup of another run that a process in `own` is in.
+fn outer(own: &Path) -> Option<PathBuf> {
+    let above = own.parent().filter(|_| own.file_name().is_some_and(|name| name == LEAF))?;
+    let name = above.file_name()?;
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes()).then(|| above.to_owned())
+}
+
+/// Whether it is the root of the hierarchy, which alone has no such file.
+pub fn is_root(dir: &Path) -> bool {
+    !dir.join("cgroup.events").exists()
+}
+
+fn is_alone(dir: &Path) -> bool {
+    words(&dir.join("cgroup.procs")) == [std::process::id().to_string()]
+}
+
+fn has_processes(dir: &Path) -> bool {
+    !words(&dir.join("cgroup.procs")).is_empty()
+}
+
+/// Whether the caller may make cgroups in it and move processes to them.
+fn may_divide(dir: &Path) -> bool {
+    let writable = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    writable(dir) && writable(&dir.join("cgroup.procs")) && writable(&dir.join("cgroup.subtree_control"))
+}
+
+/// A limit that whoever leaves `own` for a cgroup in `above` would escape.
+fn limit_between(own: &Path, above: &Path) -> Option<(PathBuf, String)> {
+    let files = ["memory.max", "memory.high", "memory.swap.max", "pids.max", "cpu.max"];
+    let dirs = own.ancestors().take_while(|dir| *dir != above);
+    dirs.flat_map(|dir| files.map(|file| dir.join(file))).find_map(|file| {
+        let limit = words(&file).first().filter(|limit| *limit != "max")?.clone();
+        Some((file, limit))
+    })
+}
+
+/// Sees to it that what is made in `dir` has these controllers.
+fn enable(dir: &Path, top: &Path, controllers: &[String]) -> Result<(), Error> {
+    let file = dir.join("cgroup.subtree_control");
+    let enabled = words(&file);
+    let missing: Vec<_> = controllers.iter().filter(|controller| !enabled.contains(controller)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let has = words(&dir.join("cgroup.controllers"));
+    let above: Vec<_> = missing.iter().filter(|controller| !has.contains(controller)).cloned().collect();
+    if !above.is_empty() {
+        let parent = dir.parent().filter(|parent| dir != top && parent.starts_with(top)).ok_or_else(|| {
+            Error::new(format!("cannot limit {}: {dir:?} does not have this controller", above.join(", ")))
+        })?;
+        enable(parent, top, &above)?;
+    }
+    let words: Vec<_> = missing.iter().map(|controller| format!("+{controller}")).collect();
+    let words = words.join(" ");
+    write(&file, &words).map_err(|error| {
+        let hint = match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => Some("it would have to be writable, or the controllers enabled in it"),
+            Some(libc::EBUSY) => Some("this cgroup has processes of its own: move them to one below it"),
+            _ => None,
+        };
+        Error::new(format!("cannot write \"{words}\" to {file:?}")).because(error).maybe_hint(hint)
+    })
+}
+
+/// The words of a file; none if it cannot be read.
+pub fn words(file: &Path) -> Vec<String> {
+    fs::read_to_string(file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}

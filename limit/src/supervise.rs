@@ -1,0 +1,58 @@
+//! The process that was called: it passes signals on to the guard, waits, and
+//! cleans up if that is killed.
+
+use isolate::process::{self, Child, Forked, Status, fork};
+use isolate::signal::{self, Blocked, FORWARDED};
+use rustix::event::{PollFd, PollFlags, poll};
+use seal::exec::Image;
+use seal::{Context, Error};
+
+use crate::cgroup::Groups;
+use crate::guard::{self, Inherited};
+use crate::options::Options;
+use crate::tree::Tree;
+
+/// Runs the command below a guard, and gives the exit status of the run.
+pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
+    let signals = Blocked::new(FORWARDED)?;
+    // The subreaper of what a guard leaves that is killed.
+    let tree = Tree::adopt()?;
+    let supervisor = process::own_pidfd().tried(|| "cannot open a pidfd of the supervisor")?;
+    let groups = Groups::make(&options.settings, options.report.is_some(), options.cpu_time.is_some())?;
+    let guard = match fork(0) {
+        Ok(Forked::Child) => guard::run(Inherited { options, image, groups: &groups, supervisor, signals: &signals }),
+        Ok(Forked::Parent(guard)) => guard,
+        Err(errno) => {
+            let _ = groups.remove(&[0]);
+            return Err(Error::new("cannot fork a guard").because(errno));
+        }
+    };
+    match wait(&guard, &signals)? {
+        Status::Exited(status) => Ok(status),
+        killed => {
+            let cleaned = groups.kill().and(tree.end(0).map(drop)).and(groups.remove(&[0]));
+            let error = format!("the guard was killed (status {}), and the command with it", killed.code());
+            cleaned.and(Err(Error::new(error)))
+        }
+    }
+}
+
+/// Waits for the guard's end. What was typed at the terminal the command has
+/// got, being of the same process group.
+fn wait(guard: &Child, signals: &Blocked) -> Result<Status, Error> {
+    loop {
+        let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(guard, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            result => result.tried(|| "cannot wait for the command")?,
+        };
+        if !fds[1].revents().is_empty() {
+            return guard.wait().tried(|| "cannot wait for the guard");
+        }
+        while let Some((signal, typed)) = signals.next_from() {
+            if !typed {
+                signal::send(guard, signal);
+            }
+        }
+    }
+}
