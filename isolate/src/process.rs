@@ -53,8 +53,7 @@ pub fn fork(flags: u64) -> Result<Forked, Errno> {
     fork_into(flags, None)
 }
 
-/// Likewise, and into this cgroup of version 2 (CLONE_INTO_CGROUP, Linux 5.7).
-pub fn fork_into(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Forked, Errno> {
+fn fork_into(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Forked, Errno> {
     Ok(match sys::clone3(flags, cgroup)? {
         None => Forked::Child,
         Some((pid, pidfd)) => Forked::Parent(Child { pid, pidfd }),
@@ -66,6 +65,18 @@ pub fn fork_into(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Forked, Errno
 /// memory, which costs a third of a fork.
 pub(crate) fn vfork(mut child: impl FnMut() -> u8) -> Result<Child, Errno> {
     sys::vfork(&mut child).map(|(pid, pidfd)| Child { pid, pidfd })
+}
+
+/// Likewise; if there is a `cgroup` of version 2 the child is born in it
+/// (CLONE_INTO_CGROUP, Linux 5.7), and it is a fork all the same.
+pub fn start_in(cgroup: Option<BorrowedFd>, mut child: impl FnMut() -> u8) -> Result<Child, Errno> {
+    if cgroup.is_none() {
+        return vfork(child);
+    }
+    match fork_into(0, cgroup)? {
+        Forked::Child => seal::exit(child()),
+        Forked::Parent(child) => Ok(child),
+    }
 }
 
 impl Child {

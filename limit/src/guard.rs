@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use isolate::channel::{Channel, Message};
-use isolate::process::{Child, Forked, Status, die_with_parent, fork_into};
+use isolate::process::{self, Child, Status, die_with_parent};
 use isolate::signal::{self, Blocked, FORWARDED};
 use nix::sys::signal::Signal;
 use nix::unistd::{SysconfVar, sysconf};
@@ -16,7 +16,7 @@ use seal::exec::Image;
 use seal::{Context, Error, cli};
 
 use crate::become_command;
-use crate::cgroup::Groups;
+use crate::cgroup::{Groups, Usage};
 use crate::options::Options;
 use crate::report::{Limit, Outcome};
 use crate::tree::{Reaped, Tree, reap};
@@ -43,7 +43,11 @@ const SHORTEST: Duration = Duration::from_millis(20);
 pub fn run(inherited: Inherited) -> ! {
     let supervisor = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     let ended = run_command(&inherited);
-    let usage = inherited.groups.usage();
+    let usage = match &ended {
+        _ if inherited.options.report.is_some() => inherited.groups.usage(),
+        Ok(Some((status, ..))) if status.code() != 0 => inherited.groups.memory_usage(),
+        _ => Usage::default(),
+    };
     let removed = inherited.groups.remove(&[supervisor, std::process::id() as i32]);
     let outcome = match ended {
         Ok(Some((status, limit, wall))) => {
@@ -75,15 +79,13 @@ fn run_command(inherited: &Inherited) -> Result<Option<(Status, Option<Limit>, D
     let signals = Blocked::new(FORWARDED.into_iter().chain([Signal::SIGCHLD, Signal::SIGTTOU]))?;
     let (channel, theirs) = Channel::pair()?;
     let start = Instant::now();
-    let command = match fork_into(0, inherited.groups.birthplace()).tried(|| "cannot fork the command")? {
-        Forked::Parent(command) => command,
-        Forked::Child => {
-            let error = become_limited(inherited);
-            let status = error.exit_status();
-            theirs.send(&Message::Failed(error));
-            seal::exit(status)
-        }
-    };
+    let command = process::start_in(inherited.groups.birthplace(), || {
+        let error = become_limited(inherited);
+        let status = error.exit_status();
+        theirs.send(&Message::Failed(error));
+        status
+    })
+    .tried(|| "cannot fork the command")?;
     drop(theirs);
     // What the terminal or a shell sends to the whole job is not for us.
     let _ = rustix::process::setpgid(None, None);
@@ -247,7 +249,9 @@ impl Watch<'_> {
 
     /// Ends all that is left, and gives how the command ended, after which time.
     fn end(&mut self) -> Result<(Status, Duration), Error> {
-        let killed = self.inherited.groups.kill();
+        // Where no child is left, hardly anybody else is: then it is seen at once
+        // when the cgroups are removed.
+        let killed = if self.is_alone { Ok(()) } else { self.inherited.groups.kill() };
         let ended = self.tree.end(self.command.pid());
         if self.stopped {
             signal::send(&self.inherited.supervisor, Signal::SIGCONT);

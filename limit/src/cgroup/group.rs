@@ -96,7 +96,7 @@ impl Group {
         kill(&self.dir)
     }
 
-    /// Removes it, empty as it is, and those below it.
+    /// Removes it and those below it, and whoever has come into one meanwhile.
     pub fn remove(&self) -> Result<(), Error> {
         remove(&self.dir)
     }
@@ -241,9 +241,11 @@ fn remove(dir: &Path) -> Result<(), Error> {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
                 let below = below(dir);
                 below.iter().try_for_each(|dir| remove(dir))?;
-                // Nothing tells when the kernel has taken the last process out,
-                // which it may do some time after the end that others see.
-                if below.is_empty() {
+                if below.is_empty() && is_populated(dir) {
+                    kill(dir)?;
+                } else if below.is_empty() {
+                    // Nothing tells when the kernel has taken the last process out,
+                    // which it may do some time after the end that others see.
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }

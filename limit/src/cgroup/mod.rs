@@ -140,9 +140,13 @@ impl Groups {
         members.iter().try_for_each(|member| member.group.kill())
     }
 
-    /// Removes them, empty as they are; these processes of ours go back to
-    /// where they were, 0 being the calling one.
+    /// Removes them; these processes of ours go back to where they were, 0 being
+    /// the calling one.
     pub fn remove(&self, pids: &[i32]) -> Result<(), Error> {
+        for member in self.of(Version::Two) {
+            // The likely case; if it is not so, it shows.
+            let _ = std::fs::remove_dir(member.group.dir.join(LEAF));
+        }
         let removed = self.members.iter().map(|member| member.group.remove()).fold(Ok(()), Result::and);
         removed.and(self.moved.as_ref().map_or(Ok(()), |moved| moved.undo(pids)))
     }

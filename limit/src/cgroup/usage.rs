@@ -29,42 +29,52 @@ pub struct Usage {
 impl Groups {
     /// What has been used so far.
     pub fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
-        for member in &self.members {
+        let mut usage = self.memory_usage();
+        for (member, version) in self.members.iter().map(|member| (member, member.hierarchy.version)) {
             let number = |file, key| member.group.number(file, key);
             let micros = |key| number("cpu.stat", Some(key)).map(Duration::from_micros);
-            let nanos = |file| number(file, None).map(Duration::from_nanos);
-            match member.hierarchy.version {
-                Version::Two => {
-                    usage.user = micros("user_usec");
-                    usage.system = micros("system_usec");
-                    usage.throttled = micros("throttled_usec");
-                    usage.memory_peak = number("memory.peak", None);
-                    usage.oom_kills = number("memory.events", Some("oom_kill"));
-                    // Without the local ones, those of an outer limit count, too.
-                    usage.memory_was_full = number("memory.events.local", Some("oom")).is_some_and(|count| count > 0);
-                }
-                Version::One => {
-                    usage.user = nanos("cpuacct.usage_user").or(usage.user);
-                    usage.system = nanos("cpuacct.usage_sys").or(usage.system);
-                    let throttled = number("cpu.stat", Some("throttled_time")).map(Duration::from_nanos);
-                    usage.throttled = throttled.or(usage.throttled);
-                    usage.memory_peak = number("memory.max_usage_in_bytes", None).or(usage.memory_peak);
-                    usage.oom_kills = number("memory.oom_control", Some("oom_kill")).or(usage.oom_kills);
-                    usage.memory_was_full |= number("memory.failcnt", None).is_some_and(|count| count > 0);
-                }
+            let nanos = |file, key| number(file, key).map(Duration::from_nanos);
+            if version == Version::Two {
+                usage.user = micros("user_usec");
+                usage.system = micros("system_usec");
+                usage.throttled = micros("throttled_usec");
+            } else if member.hierarchy.has("cpuacct") {
+                usage.user = nanos("cpuacct.usage_user", None);
+                usage.system = nanos("cpuacct.usage_sys", None);
             }
-            usage.pids_peak = number("pids.peak", None).or(usage.pids_peak);
-            usage.forks_refused = number("pids.events", Some("max")).or(usage.forks_refused);
+            if version == Version::One && member.hierarchy.has("cpu") {
+                usage.throttled = nanos("cpu.stat", Some("throttled_time"));
+            }
+            if member.hierarchy.has("pids") {
+                usage.pids_peak = number("pids.peak", None);
+                usage.forks_refused = number("pids.events", Some("max"));
+            }
+        }
+        usage
+    }
+
+    /// What tells whether the limit of memory has ended something.
+    pub fn memory_usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        if let Some(member) = self.members.iter().find(|member| member.hierarchy.has("memory")) {
+            let number = |file, key| member.group.number(file, key);
+            let (peak, kills, full) = match member.hierarchy.version {
+                // Without the local ones, those of an inner limit count, too.
+                Version::Two => ("memory.peak", "memory.events", number("memory.events.local", Some("oom"))),
+                Version::One => ("memory.max_usage_in_bytes", "memory.oom_control", number("memory.failcnt", None)),
+            };
+            usage.memory_peak = number(peak, None);
+            usage.oom_kills = number(kills, Some("oom_kill"));
+            usage.memory_was_full = full.is_some_and(|count| count > 0);
         }
         usage
     }
 
     /// The CPU time of all that have been in one.
     pub fn cpu_time(&self) -> Option<Duration> {
-        self.members.iter().find_map(|member| {
-            let micros = member.group.number("cpu.stat", Some("usage_usec")).map(Duration::from_micros);
-            micros.or_else(|| member.group.number("cpuacct.usage", None).map(Duration::from_nanos))
+        self.members.iter().find_map(|member| match member.hierarchy.version {
+            Version::Two => member.group.number("cpu.stat", Some("usage_usec")).map(Duration::from_micros),
+            Version::One => member.group.number("cpuacct.usage", None).map(Duration::from_nanos),
         })
     }
 }
