@@ -80,8 +80,11 @@ impl Membership {
             return None;
         }
         let below = self.path.strip_prefix(root.trim_end_matches('/'))?;
-        (below.is_empty() || below.starts_with('/'))
-            .then(|| Mounted { dir: top.join(below.trim_start_matches('/')), top: top.clone() })
+        let below = match below.trim_start_matches('/') {
+            "" => return Some(Mounted { dir: top.clone(), top }),
+            rest => below.starts_with('/').then_some(rest)?,
+        };
+        Some(Mounted { dir: top.join(below), top })
     }
 }
 
@@ -105,7 +108,7 @@ mod tests {
             let membership = Membership { controllers: controllers.into(), path: path.into() };
             membership.in_mount(mount).map(|mounted| mounted.dir.display().to_string())
         };
-        assert_eq!(dir("cpu,cpuacct", "/", v1).as_deref(), Some("/sys/fs/cgroup/cpu/"));
+        assert_eq!(dir("cpu,cpuacct", "/", v1).as_deref(), Some("/sys/fs/cgroup/cpu"));
         assert_eq!(dir("cpu,cpuacct", "/x", v1).as_deref(), Some("/sys/fs/cgroup/cpu/x"));
         assert_eq!(dir("cp", "/", v1), None);
         assert_eq!(dir("", "/", v1), None);

@@ -21,7 +21,7 @@ const OPTIONS: &[Opt] = &[Opt::new(
 )
 .docs(
     "A number is an fd. null stands for what nobody has counted: memory and processes are counted in a cgroup alone, \
-     which is made for that where it can be; pids_peak takes Linux 6.11, memory_peak_bytes 5.19 or cgroup version 1. \
+     which is made for that where it can be; pids_peak takes Linux 6.1, memory_peak_bytes 5.19 or cgroup version 1. \
      rss_peak_bytes is the largest resident set of one process.",
 )];
 

@@ -1,7 +1,7 @@
 //! The resource limits of a process (getrlimit(2)), by name.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use seal::{Context, Error};
+use seal::Error;
 
 use crate::value;
 
@@ -117,18 +117,23 @@ impl Change {
                 Error::new(format!("{tried}: its hard limit is {hard}"))
             });
         }
-        match setrlimit(resource, wanted.clone()) {
-            Err(rustix::io::Errno::PERM) if above(wanted.maximum, now.maximum) => {
+        setrlimit(resource, wanted.clone()).map_err(|errno| {
+            let most = if resource == Resource::Nofile { nr_open() } else { None };
+            if most.is_some_and(|most| above(wanted.maximum, Some(most))) {
+                Error::new(tried).because(errno).hint("no process may have more than sysctl fs.nr_open")
+            } else if above(wanted.maximum, now.maximum) && errno == rustix::io::Errno::PERM {
                 let hard = shown(now.maximum, self.kind.unit);
-                Err(Error::new(format!("{tried}: its hard limit is {hard}"))
-                    .hint("only CAP_SYS_RESOURCE raises a hard limit"))
+                Error::new(format!("{tried}: its hard limit is {hard}"))
+                    .hint("only CAP_SYS_RESOURCE raises a hard limit")
+            } else {
+                Error::new(tried).because(errno)
             }
-            Err(errno @ rustix::io::Errno::PERM) if resource == Resource::Nofile => {
-                Err(Error::new(tried).because(errno).hint("no process may have more than sysctl fs.nr_open"))
-            }
-            result => result.tried(|| tried),
-        }
+        })
     }
+}
+
+fn nr_open() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/fs/nr_open").ok()?.trim().parse().ok()
 }
 
 fn shown(limit: Option<u64>, unit: Unit) -> String {

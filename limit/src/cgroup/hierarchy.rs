@@ -96,17 +96,15 @@ impl Hierarchies {
 
     fn no_controller(&self, setting: &Setting) -> Error {
         let (name, controller) = (&setting.name, setting.controller());
-        let exists = self.memberships.iter().any(|membership| membership.has(controller));
-        let hint = match self.two() {
-            _ if exists => format!("its hierarchy is not mounted here: mount -t cgroup -o {controller} none DIR"),
-            None => "there is none at all: mount -t cgroup2 none /sys/fs/cgroup".to_owned(),
-            Some(two) if two.mounted.top == two.mounted.dir || !place::is_root(&two.mounted.top) => {
-                format!("{:?} lists what there is", two.mounted.top.join("cgroup.controllers"))
+        // #subsys_name hierarchy num_cgroups enabled
+        let known = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+        let known = known.lines().find(|line| line.split_ascii_whitespace().next() == Some(controller));
+        let hint = match known.and_then(|line| line.split_ascii_whitespace().next_back()) {
+            None => "this kernel was built without it".to_owned(),
+            Some("0") => format!("the kernel was started without it: cgroup_enable={controller}"),
+            Some(_) => {
+                format!("it is not mounted: mount -t cgroup2 none DIR, or mount -t cgroup -o {controller} none DIR")
             }
-            Some(_) if controller == "memory" => {
-                "the kernel was built or started without (cgroup_enable=memory)".into()
-            }
-            Some(_) => "the kernel was built without, or has it in a hierarchy of version 1".to_owned(),
         };
         Error::new(format!("cannot limit {name}: no cgroup hierarchy here has the controller {controller}")).hint(hint)
     }

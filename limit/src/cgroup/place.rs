@@ -116,14 +116,14 @@ fn not_divisible(own: &Path) -> Error {
     let (control, procs) = (own.join("cgroup.subtree_control"), own.join("cgroup.procs"));
     let failed = Error::new(format!("cannot create a cgroup in {own:?}"));
     if may_divide(own) {
-        return failed.because(Errno::BUSY).hint(format!(
-            "other processes are in it ({procs:?}), and only a cgroup without any is divided: start limit alone in one \
-             of its own, or leave the one above it to your user"
-        ));
+        failed.because(Errno::BUSY).hint(format!(
+            "only a cgroup without processes is divided, and {procs:?} lists others: exec limit as the only one, or \
+             move them to a cgroup of their own below it"
+        ))
+    } else {
+        let would = format!("{own:?}, {procs:?} and {control:?} would have to be writable: have a cgroup delegated");
+        failed.because(Errno::ACCESS).hint(would)
     }
-    failed.because(Errno::ACCESS).hint(format!(
-        "{own:?}, {procs:?} and {control:?} would have to be writable: have a cgroup delegated to your user"
-    ))
 }
 
 /// The cgroup of another run that a process in `own` is in.

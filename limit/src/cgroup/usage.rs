@@ -14,7 +14,7 @@ pub struct Usage {
     pub system: Option<Duration>,
     /// The most memory at a time, in bytes (version 2: Linux 5.19).
     pub memory_peak: Option<u64>,
-    /// The most processes and threads at a time (Linux 6.11).
+    /// The most processes and threads at a time (Linux 6.1).
     pub pids_peak: Option<u64>,
     /// How many processes were killed for want of memory.
     pub oom_kills: Option<u64>,
