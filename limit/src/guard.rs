@@ -19,7 +19,7 @@ use crate::become_command;
 use crate::cgroup::{Groups, Usage};
 use crate::options::Options;
 use crate::report::{Limit, Outcome};
-use crate::tree::{Reaped, Tree, reap};
+use crate::tree::{Reaped, Tree, hurry, reap};
 
 /// What the guard has by being a fork of the supervisor.
 pub struct Inherited<'a> {
@@ -87,8 +87,10 @@ fn run_command(inherited: &Inherited) -> Result<Option<(Status, Option<Limit>, D
     })
     .tried(|| "cannot fork the command")?;
     drop(theirs);
-    // What the terminal or a shell sends to the whole job is not for us.
-    let _ = rustix::process::setpgid(None, None);
+    // What the terminal or a shell sends to the whole job is not for us; and the
+    // kernel gives a session of its own a fair share, whatever runs in the other
+    // (sched(7), "The autogroup feature").
+    let _ = rustix::process::setsid();
     let mut watch = Watch {
         inherited,
         tree,
@@ -214,6 +216,7 @@ impl Watch<'_> {
         self.limit = time.or(cpu_time);
         if self.limit.is_some() {
             self.kill_at = Some(now + options.grace);
+            hurry();
             // A stopped one is to notice.
             for signal in [rustix::process::Signal::TERM, rustix::process::Signal::CONT] {
                 match self.inherited.groups.is_empty() {
@@ -251,7 +254,12 @@ impl Watch<'_> {
     fn end(&mut self) -> Result<(Status, Duration), Error> {
         // Where no child is left, hardly anybody else is: then it is seen at once
         // when the cgroups are removed.
-        let killed = if self.is_alone { Ok(()) } else { self.inherited.groups.kill() };
+        let killed = if self.is_alone {
+            Ok(())
+        } else {
+            hurry();
+            self.inherited.groups.kill()
+        };
         let ended = self.tree.end(self.command.pid());
         if self.stopped {
             signal::send(&self.inherited.supervisor, Signal::SIGCONT);

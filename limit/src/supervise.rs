@@ -10,7 +10,7 @@ use seal::{Context, Error};
 use crate::cgroup::Groups;
 use crate::guard::{self, Inherited};
 use crate::options::Options;
-use crate::tree::Tree;
+use crate::tree::{Tree, hurry};
 
 /// Runs the command below a guard, and gives the exit status of the run.
 pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
@@ -30,6 +30,7 @@ pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
     match wait(&guard, &signals)? {
         Status::Exited(status) => Ok(status),
         killed => {
+            hurry();
             let cleaned = groups.kill().and(tree.end(0).map(drop)).and(groups.remove(&[0]));
             let error = format!("the guard was killed (status {}), and the command with it", killed.code());
             cleaned.and(Err(Error::new(error)))

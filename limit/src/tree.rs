@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, WaitStatus, pidfd_send_signal, wait};
 use seal::{Context, Error};
 
+use crate::sys::{self, SchedAttr};
+
 /// The tree below the process that calls its methods.
 pub struct Tree {
     /// By which processes are found, numbered and signalled: a directory of
@@ -138,6 +140,12 @@ fn read(dir: impl AsFd, path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     File::from(file).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Goes ahead of all that is to be ended, however many they are. Only root may;
+/// others have at least a session of their own.
+pub fn hurry() {
+    let _ = sys::sched_setattr(&SchedAttr { policy: libc::SCHED_FIFO as u32, priority: 1, ..SchedAttr::default() });
 }
 
 /// What [`reap`] found.

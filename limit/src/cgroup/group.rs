@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use seal::{Context, Error};
 
 /// How the names of our cgroups start.
-pub const PREFIX: &str = "limit-";
+pub const PREFIX: &str = "limit-nstools-";
 
 /// For how long to wait for what SIGKILL has ended: only a process that waits
 /// for a broken device takes longer.

@@ -34,7 +34,8 @@ impl Hierarchies {
     pub fn choose(settings: &[Setting], report: bool, cpu_time: bool) -> Result<Vec<Hierarchy>, Error> {
         let chosen = Self::chosen(settings, report, cpu_time)?;
         let Some(two) = chosen.iter().find(|hierarchy| hierarchy.version == Version::Two) else { return Ok(chosen) };
-        if !systemd::runs() || place::is_ours(&two.mounted.dir) {
+        // A scope beside a unit would be out of that one's limits: see place::divisible().
+        if !systemd::runs() || place::is_ours(&two.mounted.dir) || place::limit_of_unit(&two.mounted.dir).is_some() {
             return Ok(chosen);
         }
         match systemd::scope() {

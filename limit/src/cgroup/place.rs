@@ -115,7 +115,12 @@ pub fn is_ours(own: &Path) -> bool {
 fn not_divisible(own: &Path) -> Error {
     let (control, procs) = (own.join("cgroup.subtree_control"), own.join("cgroup.procs"));
     let failed = Error::new(format!("cannot create a cgroup in {own:?}"));
-    if may_divide(own) {
+    if let Some((file, limit)) = limit_of_unit(own).filter(|_| systemd::runs()) {
+        failed.because(Errno::BUSY).hint(format!(
+            "in a scope of its own it would escape {file:?}, {limit}: start limit as the only process of a unit with \
+             Delegate=yes"
+        ))
+    } else if may_divide(own) {
         failed.because(Errno::BUSY).hint(format!(
             "only a cgroup without processes is divided, and {procs:?} lists others: exec limit as the only one, or \
              move them to a cgroup of their own below it"
@@ -152,11 +157,21 @@ fn may_divide(dir: &Path) -> bool {
     writable(dir) && writable(&dir.join("cgroup.procs")) && writable(&dir.join("cgroup.subtree_control"))
 }
 
+/// A limit of the systemd unit that a process in `own` is in, below its slice,
+/// that would not hold in another unit. That of tasks each unit has anew.
+pub fn limit_of_unit(own: &Path) -> Option<(PathBuf, String)> {
+    let is_slice = |dir: &Path| dir.extension().is_some_and(|extension| extension == "slice");
+    let slice = own.ancestors().find(|dir| is_slice(dir) || is_root(dir))?;
+    limit_between(own, slice).filter(|(file, _)| !file.ends_with("pids.max"))
+}
+
 /// A limit that whoever leaves `own` for a cgroup in `above` would escape.
 fn limit_between(own: &Path, above: &Path) -> Option<(PathBuf, String)> {
-    let files = ["memory.max", "memory.high", "memory.swap.max", "pids.max", "cpu.max"];
+    // The last for limit_of_unit(): what it passes over hides none.
+    let files = ["memory.max", "memory.high", "memory.swap.max", "cpu.max", "pids.max"];
     let dirs = own.ancestors().take_while(|dir| *dir != above);
-    dirs.flat_map(|dir| files.map(|file| dir.join(file))).find_map(|file| {
+    let all: Vec<_> = dirs.collect();
+    files.iter().flat_map(|file| all.iter().map(move |dir| dir.join(file))).find_map(|file| {
         let limit = words(&file).first().filter(|limit| *limit != "max")?.clone();
         Some((file, limit))
     })
