@@ -121,10 +121,11 @@ impl Given {
         let text = word.to_str().ok_or_else(|| Error::usage(format!("{word:?} is no limit: it is not UTF-8")))?;
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         // Several devices can be limited.
-        if name != "io" && self.seen.iter().any(|seen| seen == name) {
+        let known = rlimit_of(name).map_or(name.to_owned(), |kind| format!("rlimit:{}", kind.name));
+        if name != "io" && self.seen.contains(&known) {
             return Err(Error::usage(format!("{name} is limited twice")));
         }
-        self.seen.push(name.to_owned());
+        self.seen.push(known);
         let time = || duration(value).ok_or_else(|| bad(name, value, "a time such as 90, 1.5h or 200ms"));
         match name {
             "time" => self.time = Some(time()?),
@@ -149,7 +150,8 @@ impl Given {
             self.rlimits.push(change.ok_or_else(|| bad(name, value, wants))?);
         } else {
             let known = NAMES.iter().map(|(name, ..)| *name).chain(rlimit::KINDS.iter().map(|kind| kind.name));
-            let near = nearest(name, known).map(|near| format!("did you mean {near}=?"));
+            let (prefix, rest) = name.split_once(':').map_or(("", name), |(_, rest)| ("rlimit:", rest));
+            let near = nearest(rest, known).map(|near| format!("did you mean {prefix}{near}=?"));
             let or_command = "limit --help lists the limits; -- goes before a CMD with = in it".to_owned();
             return Err(Error::usage(format!("there is no limit {name:?}")).hint(near.unwrap_or(or_command)));
         }

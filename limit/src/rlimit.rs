@@ -108,7 +108,7 @@ impl Change {
         };
         let wanted = Rlimit { current: set(self.soft, now.current), maximum: set(self.hard, now.maximum) };
         let above = |one: Option<u64>, other: Option<u64>| one.unwrap_or(u64::MAX) > other.unwrap_or(u64::MAX);
-        let tried = format!("cannot set {name} to {}", self.text);
+        let tried = format!("cannot set {name} to {}", self.text.trim_end_matches(':'));
         if above(wanted.current, wanted.maximum) {
             let hard = shown(wanted.maximum, self.kind.unit);
             return Err(if self.hard.is_some() {
@@ -118,22 +118,18 @@ impl Change {
             });
         }
         setrlimit(resource, wanted.clone()).map_err(|errno| {
-            let most = if resource == Resource::Nofile { nr_open() } else { None };
-            if most.is_some_and(|most| above(wanted.maximum, Some(most))) {
-                Error::new(tried).because(errno).hint("no process may have more than sysctl fs.nr_open")
-            } else if above(wanted.maximum, now.maximum) && errno == rustix::io::Errno::PERM {
+            let is_raised = above(wanted.maximum, now.maximum) && errno == rustix::io::Errno::PERM;
+            let may_raise = seal::caps::permitted().is_ok_and(|set| seal::caps::contains(set, "CAP_SYS_RESOURCE"));
+            if is_raised && !may_raise {
                 let hard = shown(now.maximum, self.kind.unit);
-                Error::new(format!("{tried}: its hard limit is {hard}"))
-                    .hint("only CAP_SYS_RESOURCE raises a hard limit")
-            } else {
-                Error::new(tried).because(errno)
+                return Error::new(format!("{tried}: its hard limit is {hard}"))
+                    .hint("only CAP_SYS_RESOURCE raises a hard limit");
             }
+            let error = Error::new(tried).because(errno);
+            error
+                .maybe_hint((resource == Resource::Nofile).then_some("no process may have more than sysctl fs.nr_open"))
         })
     }
-}
-
-fn nr_open() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/fs/nr_open").ok()?.trim().parse().ok()
 }
 
 fn shown(limit: Option<u64>, unit: Unit) -> String {

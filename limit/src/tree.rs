@@ -74,9 +74,10 @@ impl Tree {
                 }
                 Reaped::Nothing => {}
             }
+            let stopped = self.stop();
             let mut immune = Vec::new();
             let mut ends = false;
-            for (pid, process) in &self.processes() {
+            for (pid, process) in &stopped {
                 match pidfd_send_signal(&process.dir, Signal::KILL) {
                     Err(Errno::PERM) => immune.push(pid.to_string()),
                     sent => ends |= sent.is_ok() && process.is_child,
@@ -89,6 +90,24 @@ impl Tree {
             // An end of a child is near, and may leave us more children.
             if let Ok(Some((pid, status))) = wait(WaitOptions::empty()) {
                 ending = Some(status).filter(|_| pid.as_raw_nonzero().get() == command).or(ending);
+            }
+        }
+    }
+
+    /// Stops all, until no scan finds another: a kill that comes earlier makes
+    /// room for a fork where their number is limited.
+    fn stop(&self) -> BTreeMap<i32, Process> {
+        let mut stopped = BTreeMap::new();
+        loop {
+            let before = stopped.len();
+            for (pid, process) in self.processes() {
+                stopped.entry(pid).or_insert_with(|| {
+                    let _ = pidfd_send_signal(&process.dir, Signal::STOP);
+                    process
+                });
+            }
+            if stopped.len() == before {
+                return stopped;
             }
         }
     }

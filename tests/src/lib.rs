@@ -11,6 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cgroups;
 mod lab;
 mod names;
 mod report;

@@ -64,7 +64,7 @@ impl Terminal {
 
     fn prepared(&self, who: &Who, command: &Command) -> Command {
         let mut on_terminal = who.command("setsid");
-        on_terminal.args(["--ctty", "--"]).arg(command.get_program()).args(command.get_args()).env("TERM", "vt100");
+        on_terminal.args(["-c", "--"]).arg(command.get_program()).args(command.get_args()).env("TERM", "vt100");
         on_terminal.stderr(self.slave.try_clone().unwrap());
         on_terminal
     }

@@ -121,6 +121,23 @@ impl Smoke {
         for denied in ["reaches 1 reaches 2", "reaches 3", "reaches 254"] {
             assert!(!self.said.contains(denied), "{denied} on {}: {}", self.kernel, self.said);
         }
+        self.says("plain", 7, "1");
+        self.says("plain-writes", 0, "written");
+        self.says("plain-ro", 1, ": Read-only file system");
+        self.says("plain-bind-ro", 0, "touch: /mnt/new: Read-only file system");
+        self.says("plain-bind-ro", 0, "touch: /mnt/sub/newer: Read-only file system data");
+        self.says("plain-bind", 0, " /mnt rw,nosuid,nodev,noexec,");
+        self.says("plain-host", 0, "/run ro,nosuid,nodev,");
+        self.says("plain-host", 0, "/etc/group ro,nodev,");
+        self.says("plain-tmpfs", 0, "written");
+        self.says("plain-e-left", 1, "No such file");
+        self.says("plain-net", 1, "touch: /sys/new: Read-only file system");
+        for undone in ["remounted", "unmounted"] {
+            assert!(!self.said.contains(undone), "{undone} on {}: {}", self.kernel, self.said);
+        }
+        self.says("inject", 0, "busybox");
+        self.says("inject-net", 0, "lo");
+        self.says("contain-killed", 143, "");
         self.says("limit", 0, "64");
         self.says("limit-time", 124, "limit: time");
     }
@@ -130,22 +147,30 @@ impl Smoke {
         self.says("contain-ro", 1, "Read-only file system");
         self.says("contain-e", 0, "vanishes");
         self.says("contain-e-left", 1, "No such file");
+        self.says("plain-e", 0, "vanishes");
         self.says("contain-jail", 0, "CapBnd:\t0000000000000000");
-        self.says("inject", 0, "busybox");
-        self.says("inject-net", 0, "lo");
-        self.says("contain-killed", 143, "");
     }
 }
 
 #[test]
 fn tools_on_5_10() {
-    for (user, overlays) in [(&[][..], "mount_setattr needs Linux 5.12"), (&["-u"], "need Linux 5.11")] {
+    let shown = "to show ids other than those on disk needs Linux 5.12";
+    for (user, overlays) in [(&[][..], shown), (&["-u"], "overlays in a user namespace need Linux 5.11")] {
         let smoke = Smoke::run("5.10", user);
         smoke.says("kernel", 0, "5.10.");
         smoke.works_everywhere();
-        for name in ["contain", "contain-ro", "contain-jail", "contain-killed"] {
-            smoke.says(name, 125, "mount_setattr needs Linux 5.12");
+        if user.is_empty() {
+            for name in ["contain", "contain-ro", "contain-jail"] {
+                smoke.says(name, 125, shown);
+            }
+            smoke.says("plain-e", 0, "vanishes");
+        } else {
+            smoke.says("plain-e", 125, overlays);
+            smoke.says("contain", 7, "1");
+            smoke.says("contain-ro", 1, "Read-only file system");
+            smoke.says("contain-jail", 0, "CapBnd:\t0000000000000000");
         }
+        smoke.says("inject-inode", 125, "since Linux 6.9");
         smoke.says("contain-e", 125, overlays);
         smoke.says("contain-host", 125, overlays);
         smoke.says("seal-files", 125, "Landlock, this kernel has none");

@@ -1,6 +1,9 @@
 //! What the README shows is what happens.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+
+use tests::cgroups::Place;
 use tests::{Run, both};
 
 /// The commands of the README's consoles and what each is shown to write.
@@ -39,7 +42,9 @@ fn the_examples_do_what_they_show() {
         // The test is root; he may not be able to read where this was checked out.
         let copied = std::process::Command::new("cp").args(["-r", recipes]).arg(&*dir).status();
         assert!(copied.is_ok_and(|status| status.success()));
-        let ran = who.command("sh").args(["-c", &script]).current_dir(&*dir).ran();
+        // What limits is made in cgroups of his own.
+        let place = Place::new(who, Path::new(env!("CARGO_BIN_EXE_hog")));
+        let ran = place.command(&["sh", "-c", &script]).current_dir(&*dir).ran();
         let text = String::from_utf8_lossy(&ran.stdout);
         let mut parts = text.split("\n--- end\n");
         for (command, shown) in &examples {
@@ -52,7 +57,7 @@ fn the_examples_do_what_they_show() {
 #[test]
 fn each_tool_has_one() {
     let examples = examples();
-    for tool in ["seal", "pseudo", "isolate", "contain", "inject", "netwire"] {
+    for tool in ["seal", "pseudo", "isolate", "contain", "inject", "netwire", "limit"] {
         assert!(
             examples.iter().any(|(command, _)| command.lines().any(|line| line.starts_with(&format!("{tool} ")))),
             "{tool}"

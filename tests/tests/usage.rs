@@ -3,7 +3,7 @@
 
 use tests::{Run, both};
 
-const TOOLS: [&str; 6] = ["seal", "pseudo", "isolate", "contain", "inject", "netwire"];
+const TOOLS: [&str; 7] = ["seal", "pseudo", "isolate", "contain", "inject", "netwire", "limit"];
 
 #[test]
 fn binaries_are_static() {
@@ -44,7 +44,7 @@ fn an_unknown_option_is_named() {
 #[test]
 fn options_after_the_command_are_its_own() {
     both(|who| {
-        for tool in ["seal", "pseudo", "isolate"] {
+        for tool in ["seal", "pseudo", "isolate", "limit"] {
             assert_eq!(who.tool(tool).args(["echo", "--help", "-u"]).ran().out(), "--help -u", "{tool}");
             assert_eq!(who.tool(tool).args(["--", "echo", "--", "x"]).ran().out(), "-- x", "{tool}");
         }
@@ -54,7 +54,7 @@ fn options_after_the_command_are_its_own() {
 #[test]
 fn missing_operands_are_wrong_usage() {
     both(|who| {
-        for tool in ["seal", "contain", "netwire"] {
+        for tool in ["seal", "contain", "netwire", "limit"] {
             assert!(who.tool(tool).ran().fails(125).starts_with(&format!("{tool}: ")));
         }
     });

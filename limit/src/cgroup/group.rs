@@ -19,7 +19,7 @@ pub const PREFIX: &str = "limit-nstools-";
 
 /// For how long to wait for what SIGKILL has ended: only a process that waits
 /// for a broken device takes longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory of a hierarchy.
 pub struct Group {

@@ -7,8 +7,9 @@ mod place;
 mod setting;
 mod usage;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Signal;
 use seal::{Context, Error};
@@ -34,6 +35,9 @@ struct Member {
     /// What the command enters by: the `tasks` file, or in version 2 the
     /// directory that it is born in.
     entry: OwnedFd,
+    /// Counts in version 1 how often memory could not be had: those that are
+    /// killed in a cgroup below, by this limit, its own account leaves out.
+    ooms: Option<OwnedFd>,
 }
 
 impl Groups {
@@ -81,7 +85,8 @@ impl Groups {
         };
         let (group, entry, moved) = made().map_err(|error| (error, is_needed))?;
         self.moved = moved.or(self.moved.take());
-        self.members.push(Member { group, hierarchy, entry });
+        let ooms = if hierarchy.has("memory") && hierarchy.version == Version::One { watch_ooms(&group) } else { None };
+        self.members.push(Member { group, hierarchy, entry, ooms });
         Ok(())
     }
 
@@ -171,6 +176,15 @@ fn prepare(group: &Group, hierarchy: &Hierarchy) -> Result<OwnedFd, Error> {
         }
     };
     open(&path, flags | OFlags::CLOEXEC, Mode::empty()).tried(|| format!("cannot open {path:?}"))
+}
+
+/// An eventfd that counts (Documentation/admin-guide/cgroup-v1/memory.rst, "OOM
+/// Control"); none on a real-time kernel.
+fn watch_ooms(group: &Group) -> Option<OwnedFd> {
+    let events = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+    let control = open(group.dir.join("memory.oom_control"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    group.write("cgroup.event_control", &format!("{} {}", events.as_raw_fd(), control.as_raw_fd())).ok()?;
+    Some(events)
 }
 
 /// What in version 1 does not come from the parent by itself: the processors

@@ -95,7 +95,9 @@ impl Setting {
                 if !is_file || controller == "cgroup" && OURS.contains(&rest) {
                     return Some(Err(Error::usage(format!("{name}: {file:?} is no control file to be set"))));
                 }
-                (Some(Kind::File { controller: controller.to_owned(), value: value.to_owned() }), "")
+                // The kernel takes a write of nothing for none at all.
+                let value = Some(value.to_owned()).filter(|value| !value.is_empty());
+                (value.map(|value| Kind::File { controller: controller.to_owned(), value }), "a value")
             }
         };
         Some(match kind {
@@ -310,6 +312,7 @@ mod tests {
             ("cgroup:../memory.max", "1"),
             ("cgroup:", "1"),
             ("cgroup:tasks", "1"),
+            ("cgroup:pids.max", ""),
         ] {
             assert!(Setting::parse(name, value).unwrap().is_err(), "{name}={value}");
         }
