@@ -10,6 +10,7 @@ use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, m
 use rustix::stdio::{stderr, stdin, stdout};
 use seal::{Context, Error};
 
+use crate::ephemeral::Work;
 use crate::ids::Ids;
 use crate::mount::{self, Target};
 
@@ -28,7 +29,7 @@ const LINKS: [(&str, &str); 5] = [
 
 /// Mounts and fills `dev` of the new root. /dev/pts is left to the container's
 /// init, and a console to be mounted on /dev/console if there is to be one.
-pub fn populate(target: &mut Target, ids: &Ids, console: bool) -> Result<(), Error> {
+pub fn populate(target: &mut Target, work: &Work, ids: &Ids, console: bool) -> Result<(), Error> {
     let (uid, gid) = ids.root;
     let point = target.point(Path::new("dev"), true)?;
     mount::mount_on(&point, "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, &format!("mode=755,uid={uid},gid={gid}"))
@@ -51,7 +52,7 @@ pub fn populate(target: &mut Target, ids: &Ids, console: bool) -> Result<(), Err
         rustix::fs::chmodat(&dev, "shm", Mode::from_raw_mode(0o1777), rustix::fs::AtFlags::empty())
             .tried(|| made("shm"))
     })?;
-    NODES.iter().try_for_each(|&(name, major, minor)| bind_node(&dev, name, (major, minor), ids))
+    NODES.iter().try_for_each(|&(name, major, minor)| bind_node(work, &dev, name, (major, minor), ids))
 }
 
 /// Runs `make` with the file system ids of the container's root.
@@ -66,7 +67,7 @@ pub fn as_container_root<T>(ids: &Ids, make: impl FnOnce() -> T) -> T {
     made
 }
 
-fn bind_node(dev: &OwnedFd, name: &str, number: (u32, u32), ids: &Ids) -> Result<(), Error> {
+fn bind_node(work: &Work, dev: &OwnedFd, name: &str, number: (u32, u32), ids: &Ids) -> Result<(), Error> {
     let cannot = || format!("cannot bind \"/dev/{name}\"");
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     let node = open_tree(CWD, format!("/dev/{name}"), clone).tried(cannot)?;
@@ -78,7 +79,7 @@ fn bind_node(dev: &OwnedFd, name: &str, number: (u32, u32), ids: &Ids) -> Result
     }
     if ids.may_own(&stat) {
         // Keeps chmod and chown from the host's inode; a device's data is not the file system's.
-        mount::set_attributes(&node, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None).tried(cannot)?;
+        mount::set_attributes(work, &node, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None).tried(cannot)?;
     }
     // Nobody else has been in this directory, so its names are what we made them.
     move_mount(&node, "", dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).tried(cannot)

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -26,6 +27,7 @@ use crate::root::{self, Tree};
 /// behind, since every path to it would end on the locked mount on top.
 pub struct Work {
     fd: OwnedFd,
+    mountinfo: File,
     used: Cell<u32>,
     options: &'static str,
 }
@@ -54,9 +56,11 @@ impl Work {
         mkdirat(&fd, "old", Mode::from_raw_mode(0o755)).tried(cannot)?;
         rustix::process::fchdir(&fd).tried(cannot)?;
         rustix::process::pivot_root(".", "old").tried(|| "cannot move the host's root aside")?;
+        // With every mount, which one opened from within the host's `/` would not show.
+        let mountinfo = File::open("old/proc/self/mountinfo").tried(|| "cannot open /proc/self/mountinfo")?;
         rustix::process::chdir("old").tried(cannot)?;
         rustix::process::chroot(".").tried(cannot)?;
-        Ok(Self { fd, used: Cell::new(0), options: if initial { "redirect_dir=on" } else { "userxattr" } })
+        Ok(Self { fd, mountinfo, used: Cell::new(0), options: if initial { "redirect_dir=on" } else { "userxattr" } })
     }
 
     /// A new directory in it.
@@ -68,12 +72,27 @@ impl Work {
         openat(&self.fd, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).tried(cannot)
     }
 
+    /// A new mount point in it, a directory or else a file.
+    pub fn place(&self, dir: bool) -> Result<OwnedFd, Error> {
+        let place = self.dir()?;
+        if dir {
+            return Ok(place);
+        }
+        let file = openat(&place, "file", OFlags::CREATE | OFlags::CLOEXEC, Mode::RUSR);
+        file.tried(|| "cannot create a file to build the root on")
+    }
+
+    /// The mountinfo of this namespace, seen from the top of it.
+    pub fn mountinfo(&self) -> &File {
+        &self.mountinfo
+    }
+
     /// A new mount of an empty, read-only directory.
     pub fn nothing(&self) -> Result<OwnedFd, Error> {
         let cannot = || "cannot mount an empty tmpfs";
         let empty = tmpfs("mode", "555").tried(cannot)?;
         mount::attach(&empty, self.dir()?).tried(cannot)?;
-        mount::set_attributes(&empty, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None).tried(cannot)?;
+        mount::set_attributes(self, &empty, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None).tried(cannot)?;
         Ok(empty)
     }
 

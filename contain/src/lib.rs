@@ -21,6 +21,7 @@ mod ids;
 mod init;
 mod mount;
 pub mod options;
+mod remount;
 mod root;
 mod skeleton;
 mod spec;

@@ -13,6 +13,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat,
 use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 use seal::{Context, Error};
 
+use crate::ephemeral::Work;
+use crate::remount;
+
 /// An O_PATH fd for a file or directory of the host.
 pub fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -28,7 +31,7 @@ pub fn open_visible(path: &Path) -> Result<Option<OwnedFd>, Error> {
 }
 
 /// The path of an fd, for the calls that take no fd.
-fn fd_path(fd: impl AsFd) -> PathBuf {
+pub fn fd_path(fd: impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into()
 }
 
@@ -41,21 +44,26 @@ pub fn clone_tree(fd: impl AsFd, recursive: bool) -> rustix::io::Result<OwnedFd>
     open_tree(fd, "", flags)
 }
 
-/// Attaches a detached mount on top of the file or directory that `target` is.
+/// Attaches a detached mount, or moves one, on top of the file or directory that `target` is.
 pub fn attach(tree: impl AsFd, target: impl AsFd) -> rustix::io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, "", target, "", flags)
 }
 
 /// Sets attributes and makes mounts private, so that what the host mounts
-/// below the source later does not appear in the container.
+/// below the source later does not appear in the container. Before Linux 5.12 a
+/// detached tree is attached in `work` for it; and no ids then.
 pub fn set_attributes(
+    work: &Work,
     tree: impl AsFd,
     recursive: bool,
     set: MountAttrFlags,
     idmap: Option<BorrowedFd>,
 ) -> Result<(), Errno> {
-    seal::mount_setattr(tree.as_fd(), recursive, set, libc::MS_PRIVATE, idmap)
+    match seal::mount_setattr(tree.as_fd(), recursive, set, libc::MS_PRIVATE, idmap) {
+        Err(Errno::ENOSYS) if idmap.is_none() => remount::set_attributes(work, tree, recursive, set),
+        result => result,
+    }
 }
 
 /// Mounts a new file system on the directory that `target` is.
@@ -186,7 +194,7 @@ pub fn mounts_below(dir: &Path) -> Result<Vec<Mounted>, Error> {
 }
 
 /// Space, tab, newline and backslash stand as `\ooo` there (proc_pid_mountinfo(5)).
-fn unescape(text: &[u8]) -> std::ffi::OsString {
+pub fn unescape(text: &[u8]) -> std::ffi::OsString {
     use std::os::unix::ffi::OsStringExt;
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -20,12 +20,13 @@ use crate::{dev, ephemeral, skeleton};
 /// Builds the root, with a place for a `console`, and gives an fd of it. `userns` is the container's user
 /// namespace, whose ids idmapped trees take.
 pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd) -> Result<OwnedFd, Error> {
-    let tree = Tree { userns: ids.idmap.then_some(userns), unlocked: ids.unlocked(), plants_root: ids.plants_root() };
     let source = open(&options.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .tried(|| format!("cannot open the root {:?}", options.root))?;
     // What is bound is what the caller sees, whatever the mounts below cover.
     let sources = open_sources(&options.mounts)?;
     let work = Work::new(ids.unlocked())?;
+    let userns = ids.idmap.then_some(userns);
+    let tree = Tree { work: &work, userns, unlocked: ids.unlocked(), plants_root: ids.plants_root() };
     let mut read_only = Vec::new();
     let mut target = if options.ephemeral && ids.unlocked() {
         ephemeral::mount(options, &work, &tree, &source, &mut read_only)?
@@ -38,10 +39,10 @@ pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd)
     for dir in ["proc", "sys"] {
         target.point(Path::new(dir), true)?;
     }
-    dev::populate(&mut target, ids, console)?;
+    dev::populate(&mut target, &work, ids, console)?;
     dev::own_pipes(ids)?;
     if options.host_net {
-        bind_sys(&target, ids)?;
+        bind_sys(&target, &work, ids)?;
     }
     for (spec, source) in options.mounts.iter().zip(sources) {
         match (&spec.source, source) {
@@ -51,7 +52,7 @@ pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd)
         }
     }
     for mount in read_only {
-        mount::set_attributes(&mount, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None)
+        mount::set_attributes(&work, &mount, false, MountAttrFlags::MOUNT_ATTR_RDONLY, None)
             .tried(|| "cannot make the root read-only")?;
     }
     Ok(target.into_root())
@@ -59,6 +60,8 @@ pub fn assemble(options: &Options, ids: &Ids, console: bool, userns: BorrowedFd)
 
 /// How trees of the host are taken over.
 pub struct Tree<'a> {
+    /// Where they can be attached meanwhile.
+    pub work: &'a Work,
     /// The user namespace to idmap them with, if they are.
     pub userns: Option<BorrowedFd<'a>>,
     /// Whether each mount can be taken by itself; else the kernel keeps them together.
@@ -73,7 +76,7 @@ impl Tree<'_> {
     pub fn copy(&self, source: &OwnedFd, name: &Path, set: MountAttrFlags, idmap: bool) -> Result<OwnedFd, Error> {
         let copy = mount::clone_tree(source, !self.unlocked).tried(|| format!("cannot bind {name:?}"))?;
         let userns = self.userns.filter(|_| idmap);
-        mount::set_attributes(&copy, !self.unlocked, set, userns).map_err(|errno| {
+        mount::set_attributes(self.work, &copy, !self.unlocked, set, userns).map_err(|errno| {
             let error = Error::new(if userns.is_some() {
                 format!("cannot idmap {name:?}")
             } else {
@@ -93,7 +96,11 @@ impl Tree<'_> {
 
 fn setattr_hint(errno: Errno, idmap: bool) -> Option<&'static str> {
     match errno {
-        Errno::ENOSYS => Some("mount_setattr needs Linux 5.12"),
+        Errno::ENOSYS if idmap => Some(
+            "to show ids other than those on disk needs Linux 5.12: --no-idmap leaves them as they are, for a tree \
+             that was unpacked under pseudo",
+        ),
+        Errno::EACCES | Errno::EBUSY => Some("before Linux 5.12 all that is mounted below it must be within reach"),
         Errno::EINVAL if idmap => Some(
             "its file system cannot show ids other than those on disk: --no-idmap, or no-idmap in the options of \
              a bind, leaves them as they are, for a tree that was unpacked under pseudo",
@@ -251,7 +258,7 @@ fn tmpfs(target: &mut Target, ids: &Ids, spec: &Spec, data: &[String]) -> Result
 
 /// The host's network shows in the host's /sys; read-only, and so the cgroups
 /// with it (CVE-2022-0492).
-fn bind_sys(target: &Target, ids: &Ids) -> Result<(), Error> {
+fn bind_sys(target: &Target, work: &Work, ids: &Ids) -> Result<(), Error> {
     let cannot = || "cannot bind /sys";
     let sys = mount::open_path(Path::new("/sys")).tried(cannot)?;
     let copy = mount::clone_tree(&sys, !ids.unlocked()).tried(cannot)?;
@@ -259,7 +266,7 @@ fn bind_sys(target: &Target, ids: &Ids) -> Result<(), Error> {
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    mount::set_attributes(&copy, true, set, None).tried(cannot)?;
+    mount::set_attributes(work, &copy, true, set, None).tried(cannot)?;
     let point = target.point(Path::new("sys"), true)?;
     mount::attach(copy.as_fd(), &point).tried(cannot)
 }

@@ -178,7 +178,7 @@ impl Skeleton<'_> {
         }
         let copy = mount::clone_tree(&file, true).tried(cannot)?;
         let set = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY;
-        mount::set_attributes(&copy, true, set, None).tried(cannot)?;
+        mount::set_attributes(self.work, &copy, true, set, None).tried(cannot)?;
         mount::attach(&copy, &point).tried(cannot)
     }
 
