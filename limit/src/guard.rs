@@ -43,11 +43,9 @@ const SHORTEST: Duration = Duration::from_millis(20);
 pub fn run(inherited: Inherited) -> ! {
     let supervisor = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     let ended = run_command(&inherited);
-    let usage = match &ended {
-        _ if inherited.options.report.is_some() => inherited.groups.usage(),
-        Ok(Some((status, ..))) if status.code() != 0 => inherited.groups.memory_usage(),
-        _ => Usage::default(),
-    };
+    let failed = !matches!(&ended, Ok(Some((Status::Exited(0), ..))));
+    let tells = failed || inherited.options.report.is_some();
+    let usage = if tells { inherited.groups.usage() } else { Usage::default() };
     let removed = inherited.groups.remove(&[supervisor, std::process::id() as i32]);
     let outcome = match ended {
         Ok(Some((status, limit, wall))) => {
@@ -163,8 +161,7 @@ impl Watch<'_> {
                 return Ok(true);
             }
             let timeout = self.next_deadline().map(|at| {
-                // Up to a whole nanosecond more, not less.
-                let left = at.saturating_duration_since(now) + Duration::from_nanos(1);
+                let left = at.saturating_duration_since(now);
                 Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
             });
             let supervisor = &self.inherited.supervisor;
@@ -176,8 +173,11 @@ impl Watch<'_> {
             if !fds[1].revents().is_empty() {
                 return Ok(false);
             }
-            while let Some(signal) = self.signals.next() {
-                self.forward(signal);
+            while let Some((signal, typed)) = self.signals.next_from() {
+                // Before it had a session of its own the guard could get one, too.
+                if !typed || signal == Signal::SIGCHLD {
+                    self.forward(signal);
+                }
             }
         }
     }

@@ -34,14 +34,17 @@ use options::Options;
 /// Gives the exit status: the command's, 124 or 137 where a limit has ended it.
 pub fn run(words: Vec<OsString>) -> Result<u8, Error> {
     let mut options = options::parse(words)?;
-    let image = match Image::find(&options.command[0], &options.command, &Environment::inherited()) {
-        Ok(image) => image,
-        Err(error) => {
-            let outcome = report::Outcome::never_started(&error);
-            return options.report.as_mut().map_or(Ok(()), |report| report.write(&outcome.json())).and(Err(error));
-        }
-    };
-    if options.supervised() { supervise::run(&mut options, &image) } else { Err(become_command(&options, &image)) }
+    let command = options.command.clone();
+    let ran =
+        Image::find(&command[0], &command, &Environment::inherited()).and_then(|image| match options.supervised() {
+            true => supervise::run(&mut options, &image),
+            false => Err(become_command(&options, &image)),
+        });
+    if let (Err(error), Some(report)) = (&ran, &mut options.report) {
+        // What went wrong first is told, however that ends.
+        let _ = report.write(&report::Outcome::never_started(error).json());
+    }
+    ran
 }
 
 /// What a process takes on by itself, and the exec. Returns only on failure.

@@ -8,7 +8,7 @@ use seal::nearest::nearest;
 use seal::{Error, cli};
 
 use crate::attribute::Attribute;
-use crate::cgroup::Setting;
+use crate::cgroup::setting::{self, Setting};
 use crate::report::Target;
 use crate::rlimit::{self, Change};
 use crate::value::{bad, duration};
@@ -28,23 +28,23 @@ const OPTIONS: &[Opt] = &[Opt::new(
 /// The names, their arguments and what they limit; rlimits have their own table.
 const NAMES: &[(&str, &str, &str)] = &[
     ("memory", "SIZE", "Memory; what needs more is killed"),
-    ("memory.high", "SIZE", "Memory above which they are slowed down (cgroup version 2)"),
-    ("swap", "SIZE", "Swap space"),
+    ("memory.high", "SIZE", "Memory above which all are slowed down (cgroup version 2)"),
+    ("swap", "SIZE", "Swap space; in cgroup version 1 with memory= alone"),
     ("pids", "N", "Processes and threads"),
-    ("cpu", "50%|1.5", "CPU time, as a share of one processor"),
+    ("cpu", "50%|1.5", "CPU time, as that of half a processor, or of one and a half"),
     ("cpu.weight", "1..10000", "CPU time beside others, 100 by default"),
     ("cpuset", "0-2,5", "Processors; cpuset.mems=: memory nodes"),
     ("cpuset.mems", "", ""),
-    ("io", "DEV:rbps=SIZE,wiops=N,…", "Bytes and operations per second, read and written"),
+    ("io", "DEV:rbps=SIZE,wiops=N,…", "Bytes and operations per second, of a device or that of a file"),
     ("net_cls.classid", "N", "Class of packets (cgroup version 1)"),
     ("cgroup:FILE", "VALUE", "Any other control file of the cgroup"),
     ("time", "DURATION", "Time until TERM and, after grace=, KILL to all"),
-    ("cpu.time", "DURATION", "Likewise CPU time of all together"),
+    ("cpu.time", "DURATION", "CPU time of all together, until the same"),
     ("grace", "DURATION", "Time from TERM to KILL, 5 s by default"),
     ("nice", "-20..19", "Nice value"),
     ("ionice", "CLASS[:0-7]", "idle, best-effort or realtime"),
     ("oom_score_adj", "-1000..1000", "Who is killed first when the machine has no memory left"),
-    ("affinity", "0-2,5", "Processors that CMD asks for itself"),
+    ("affinity", "0-2,5", "Processors, without a cgroup; CMD can change it"),
     ("sched", "POLICY", "other, batch, idle, fifo:N, rr:N, deadline:T/T/T"),
     ("tsc", "off", "No time-stamp counter, on x86"),
     ("core-sched", "", "Share no core with others at a time"),
@@ -119,14 +119,21 @@ struct Given {
 impl Given {
     fn take(&mut self, word: &OsString) -> Result<(), Error> {
         let text = word.to_str().ok_or_else(|| Error::usage(format!("{word:?} is no limit: it is not UTF-8")))?;
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let (name, value) = match text.split_once('=') {
+            Some(("core-sched", _)) => return Err(Error::usage("core-sched takes no value")),
+            Some(pair) => pair,
+            None => (text, ""),
+        };
         // Several devices can be limited.
         let known = rlimit_of(name).map_or(name.to_owned(), |kind| format!("rlimit:{}", kind.name));
         if name != "io" && self.seen.contains(&known) {
             return Err(Error::usage(format!("{name} is limited twice")));
         }
         self.seen.push(known);
-        let time = || duration(value).ok_or_else(|| bad(name, value, "a time such as 90, 1.5h or 200ms"));
+        let time = || {
+            let time = duration(value).filter(|time| !time.is_zero() || name == "grace");
+            time.ok_or_else(|| bad(name, value, "a time such as 90, 1.5h or 200ms"))
+        };
         match name {
             "time" => self.time = Some(time()?),
             "cpu.time" => self.cpu_time = Some(time()?),
@@ -149,9 +156,7 @@ impl Given {
             let wants = "a limit: BOTH, SOFT:HARD, SOFT: or :HARD, each a number, max or inf";
             self.rlimits.push(change.ok_or_else(|| bad(name, value, wants))?);
         } else {
-            let known = NAMES.iter().map(|(name, ..)| *name).chain(rlimit::KINDS.iter().map(|kind| kind.name));
-            let (prefix, rest) = name.split_once(':').map_or(("", name), |(_, rest)| ("rlimit:", rest));
-            let near = nearest(rest, known).map(|near| format!("did you mean {prefix}{near}=?"));
+            let near = meant(name).map(|near| format!("did you mean {near}=?"));
             let or_command = "limit --help lists the limits; -- goes before a CMD with = in it".to_owned();
             return Err(Error::usage(format!("there is no limit {name:?}")).hint(near.unwrap_or(or_command)));
         }
@@ -175,6 +180,24 @@ impl Given {
     }
 }
 
+/// What may have been meant by a name that is none.
+fn meant(name: &str) -> Option<String> {
+    if let Some(limit) = setting::named(name) {
+        return Some(limit.to_owned());
+    }
+    let lower = name.to_ascii_lowercase();
+    let rest = ["rlimit:", "rlimit_", "rlimit.", "cgroup:"].iter().find_map(|prefix| lower.strip_prefix(prefix));
+    let rlimits = || rlimit::KINDS.iter().map(|kind| kind.name);
+    let names = || NAMES.iter().map(|(name, ..)| *name).chain(rlimits());
+    let word = rest.unwrap_or(&lower);
+    // So short a word is near to too many.
+    let near = Some(word).filter(|word| word.len() > 2);
+    let near = near.and_then(|word| nearest(word, names()).or_else(|| names().find(|name| name.starts_with(word))));
+    let found = names().find(|name| *name == word).or(near)?;
+    let is_rlimit = rest.is_some() && rlimits().any(|name| name == found);
+    Some(if is_rlimit { format!("rlimit:{found}") } else { found.to_owned() })
+}
+
 /// The rlimit of a name; two go by a longer one, since the short one is something else.
 fn rlimit_of(name: &str) -> Option<rlimit::Kind> {
     let (short, name) = name.strip_prefix("rlimit:").map_or((true, name), |name| (false, name));
@@ -191,7 +214,14 @@ fn shown_names() -> Vec<(String, String)> {
         let prefix = if rlimit_of(kind.name).is_some() { "" } else { "rlimit:" };
         (format!("{prefix}{}=SOFT:HARD", kind.name), format!("rlimit: {}", kind.help))
     };
-    NAMES.iter().filter(|(.., help)| !help.is_empty()).map(join).chain(rlimit::KINDS.iter().map(rlimit)).collect()
+    let forms = [
+        ("SIZE", "512M, 1.5G: bytes, or K M G T of 1024; max for no limit"),
+        ("DURATION", "90, 1.5h: seconds, or us ms s m h d"),
+        ("SOFT:HARD", "64 for both, SOFT:, :HARD; units as above; max (the hard limit), inf"),
+        ("exit status", "CMD's; 124 by time, 137 by memory, 125 if limit failed"),
+    ];
+    let shown = NAMES.iter().filter(|(.., help)| !help.is_empty()).map(join).chain(rlimit::KINDS.iter().map(rlimit));
+    shown.chain(forms.map(|(name, help)| (name.to_owned(), help.to_owned()))).collect()
 }
 
 impl Options {
@@ -203,5 +233,10 @@ impl Options {
     /// The limit of `memory=` in bytes.
     pub fn memory(&self) -> Option<u64> {
         self.settings.iter().find_map(Setting::memory)
+    }
+
+    /// The limit of `pids=`.
+    pub fn pids(&self) -> Option<u64> {
+        self.settings.iter().find_map(Setting::pids)
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cgroup::Usage;
 use crate::options::Options;
+use crate::rlimit::Change;
 use crate::tree;
 use crate::value::{shown_bytes, shown_time};
 
@@ -22,10 +23,16 @@ pub struct Target {
 }
 
 impl Target {
-    /// A number is an fd, anything else a file.
+    /// A number is an fd, - stdout, anything else a file.
     pub fn open(value: &OsStr) -> Result<Self, Error> {
-        let digits = value.to_str().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-        if digits.is_some() {
+        // To create these would truncate what they lead to.
+        let value = match value.to_str() {
+            Some("-" | "/dev/stdout") => OsStr::new("1"),
+            Some("/dev/stderr") => OsStr::new("2"),
+            Some(text) => OsStr::new(text.strip_prefix("/dev/fd/").unwrap_or(text)),
+            None => value,
+        };
+        if !value.is_empty() && value.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
             let fd = seal::cli::open_fd(value, "report")?;
             let copy = rustix::io::fcntl_dupfd_cloexec(seal::borrow(fd), 3);
             let copy = copy.tried(|| format!("cannot use fd {fd} for the report"))?;
@@ -74,6 +81,8 @@ pub struct Outcome {
     ended_by: Option<Limit>,
     /// The limit of memory in bytes, if it has ended a process but not the run.
     full: Option<u64>,
+    /// The limit of processes, if it has refused one and the command has failed.
+    crowded: Option<u64>,
     /// Our own exit status.
     pub exit: u8,
     /// How long it took.
@@ -88,8 +97,15 @@ impl Outcome {
         let killed = usage.oom_kills.is_some_and(|count| count > 0) && usage.memory_was_full;
         let memory = options.memory().filter(|_| killed && status.code() == 128 + libc::SIGKILL as u8);
         let has = |name: &str| options.rlimits.iter().any(|change| change.name() == name);
+        let (user, system, _) = tree::reaped();
+        let is_over = |time| user + system >= time;
         let rlimit = match status {
+            // At the hard limit there is no SIGXCPU.
+            Status::Killed(libc::SIGKILL) if options.rlimits.iter().filter_map(Change::hard_time).any(is_over) => {
+                Some("cpu")
+            }
             Status::Killed(libc::SIGXCPU) if has("cpu") => Some("cpu"),
+            Status::Killed(libc::SIGXCPU) if has("rttime") => Some("rttime"),
             Status::Killed(libc::SIGXFSZ) if has("fsize") => Some("fsize"),
             _ => None,
         };
@@ -98,26 +114,31 @@ impl Outcome {
             Some(Limit::Time(_) | Limit::CpuTime(_)) => 124,
             _ => status.code(),
         };
-        let full = options.memory().filter(|_| killed && ended_by.is_none() && exit != 0);
-        Self { status, ended_by, full, exit, wall, usage }
+        let failed = ended_by.is_none() && exit != 0;
+        let full = options.memory().filter(|_| killed && failed);
+        let crowded = options.pids().filter(|_| failed && usage.forks_refused.is_some_and(|count| count > 0));
+        Self { status, ended_by, full, crowded, exit, wall, usage }
     }
 
     /// A run of which there was none.
     pub fn never_started(error: &Error) -> Self {
         let exit = error.exit_status();
         let (wall, usage) = (Duration::ZERO, Usage::default());
-        Self { status: Status::Exited(exit), ended_by: None, full: None, exit, wall, usage }
+        Self { status: Status::Exited(exit), ended_by: None, full: None, crowded: None, exit, wall, usage }
     }
 
     /// Says on stderr which limit was reached.
     pub fn say(&self) {
-        let line = match (self.ended_by, self.full) {
-            (Some(Limit::Time(time)), _) => format!("time: ended after {}", shown_time(time)),
-            (Some(Limit::CpuTime(time)), _) => format!("cpu.time: ended after {} of CPU time", shown_time(time)),
-            (Some(Limit::Memory(bytes)), _) => format!("memory: killed at {}", shown_bytes(bytes)),
-            (Some(Limit::Rlimit(name)), _) => format!("{name}: killed at the rlimit"),
-            (None, Some(bytes)) => format!("memory: a process was killed at {}", shown_bytes(bytes)),
-            (None, None) => return,
+        let line = match self.ended_by {
+            Some(Limit::Time(time)) => format!("time: ended after {}", shown_time(time)),
+            Some(Limit::CpuTime(time)) => format!("cpu.time: ended after {} of CPU time", shown_time(time)),
+            Some(Limit::Memory(bytes)) => format!("memory: killed at {}", shown_bytes(bytes)),
+            Some(Limit::Rlimit(name)) => format!("rlimit:{name}: killed at the limit"),
+            None => match (self.full, self.crowded) {
+                (Some(bytes), _) => format!("memory: a process was killed at {}", shown_bytes(bytes)),
+                (None, Some(pids)) => format!("pids: a fork was refused at {pids}"),
+                (None, None) => return,
+            },
         };
         cli::report("limit", &Error::new(line));
     }
@@ -131,15 +152,16 @@ impl Outcome {
             Status::Killed(signal) => Some(signal),
             _ => None,
         };
+        let seconds = |time: Duration| time.as_micros() as f64 / 1e6;
         json!({
-            "wall_seconds": self.wall.as_secs_f64(),
-            "user_seconds": self.usage.user.unwrap_or(user).as_secs_f64(),
-            "system_seconds": self.usage.system.unwrap_or(system).as_secs_f64(),
+            "wall_seconds": seconds(self.wall),
+            "user_seconds": seconds(self.usage.user.unwrap_or(user)),
+            "system_seconds": seconds(self.usage.system.unwrap_or(system)),
             "memory_peak_bytes": memory_peak,
             "rss_peak_bytes": rss,
             "pids_peak": pids_peak,
             "oom_kills": oom_kills,
-            "throttled_seconds": throttled.map(|time| time.as_secs_f64()),
+            "throttled_seconds": throttled.map(seconds),
             "forks_refused": forks_refused,
             "exit_status": self.exit,
             "signal": signal,

@@ -1,5 +1,7 @@
 //! The resource limits of a process (getrlimit(2)), by name.
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seal::Error;
 
@@ -79,8 +81,7 @@ impl Change {
             text => {
                 let number = match kind.unit {
                     Bytes | Count => value::bytes(text)?,
-                    // A limit of less than a second would be none (setrlimit(2)).
-                    Seconds => value::duration(text)?.as_millis().div_ceil(1000) as u64,
+                    Seconds => Some(value::duration(text)?).filter(|time| time.subsec_nanos() == 0)?.as_secs(),
                     Microseconds => value::time_in(text, "us")?.as_micros() as u64,
                 };
                 Some(Some(Bound::Number(number)))
@@ -93,6 +94,14 @@ impl Change {
     /// The name of the limit.
     pub fn name(&self) -> &'static str {
         self.kind.name
+    }
+
+    /// Its hard limit as a span of CPU time, if it is one.
+    pub fn hard_time(&self) -> Option<Duration> {
+        match (self.kind.name, self.hard) {
+            ("cpu", Some(Bound::Number(seconds))) => Some(Duration::from_secs(seconds)),
+            _ => None,
+        }
     }
 
     /// Sets it for this process. Fails if it is above the hard limit, unless the
@@ -108,10 +117,15 @@ impl Change {
         };
         let wanted = Rlimit { current: set(self.soft, now.current), maximum: set(self.hard, now.maximum) };
         let above = |one: Option<u64>, other: Option<u64>| one.unwrap_or(u64::MAX) > other.unwrap_or(u64::MAX);
-        let tried = format!("cannot set {name} to {}", self.text.trim_end_matches(':'));
+        // The short names of these are something else.
+        let prefix = if ["cpu", "nice"].contains(&name) { "rlimit:" } else { "" };
+        let tried = format!("cannot set {prefix}{name} to {}", self.text.trim_end_matches(':'));
         if above(wanted.current, wanted.maximum) {
             let hard = shown(wanted.maximum, self.kind.unit);
-            return Err(if self.hard.is_some() {
+            return Err(if self.soft.is_none() {
+                let soft = shown(wanted.current, self.kind.unit);
+                Error::new(format!("{tried}: its soft limit is {soft}")).hint("without the : both are set")
+            } else if self.hard.is_some() {
                 Error::new(format!("{tried}: the soft limit is above the hard one"))
             } else {
                 Error::new(format!("{tried}: its hard limit is {hard}"))
@@ -159,7 +173,7 @@ mod tests {
         assert_eq!(parse("as", "1G:max"), Some((number(1 << 30), Some(Bound::Max))));
         assert_eq!(parse("core", "inf"), Some((Some(Bound::Infinite), Some(Bound::Infinite))));
         assert_eq!(parse("cpu", "2m"), Some((number(120), number(120))));
-        assert_eq!(parse("cpu", "100ms"), Some((number(1), number(1))));
+        assert_eq!(parse("cpu", "100ms"), None);
         assert_eq!(parse("rttime", "1ms"), Some((number(1000), number(1000))));
         for text in ["", ":", "64:64:64", "x", "-1"] {
             assert_eq!(parse("nofile", text), None, "{text}");

@@ -3,6 +3,7 @@
 
 use isolate::process::{self, Child, Forked, Status, fork};
 use isolate::signal::{self, Blocked, FORWARDED};
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use seal::exec::Image;
 use seal::{Context, Error};
@@ -27,8 +28,17 @@ pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
             return Err(Error::new("cannot fork a guard").because(errno));
         }
     };
-    match wait(&guard, &signals)? {
-        Status::Exited(status) => Ok(status),
+    let (ended, typed) = wait(&guard, &signals)?;
+    match ended {
+        Status::Exited(status) => {
+            // A shell ends its script or loop at a ^C only if its command has, too.
+            if let Some(signal) = typed.filter(|signal| status == Status::Killed(*signal as i32).code()) {
+                // Without a second core dump.
+                let _ = nix::sys::prctl::set_dumpable(false);
+                seal::die_by(signal as i32);
+            }
+            Ok(status)
+        }
         killed => {
             hurry();
             let cleaned = groups.kill().and(tree.end(0).map(drop)).and(groups.remove(&[0]));
@@ -38,9 +48,10 @@ pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
     }
 }
 
-/// Waits for the guard's end. What was typed at the terminal the command has
-/// got, being of the same process group.
-fn wait(guard: &Child, signals: &Blocked) -> Result<Status, Error> {
+/// Waits for the guard's end, and tells of a ^C or a ^\\ as well. What was typed
+/// at the terminal the command has got, being of the same process group.
+fn wait(guard: &Child, signals: &Blocked) -> Result<(Status, Option<Signal>), Error> {
+    let mut last = None;
     loop {
         let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(guard, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -48,11 +59,13 @@ fn wait(guard: &Child, signals: &Blocked) -> Result<Status, Error> {
             result => result.tried(|| "cannot wait for the command")?,
         };
         if !fds[1].revents().is_empty() {
-            return guard.wait().tried(|| "cannot wait for the guard");
+            return guard.wait().map(|status| (status, last)).tried(|| "cannot wait for the guard");
         }
         while let Some((signal, typed)) = signals.next_from() {
             if !typed {
                 signal::send(guard, signal);
+            } else if matches!(signal, Signal::SIGINT | Signal::SIGQUIT) {
+                last = Some(signal);
             }
         }
     }

@@ -41,8 +41,13 @@ impl Tree {
     pub fn adopt() -> Result<Self, Error> {
         let cannot = || "cannot become a subreaper";
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).tried(cannot)?;
-        let proc = isolate::process::proc().tried(|| "cannot open \"/proc\"")?;
-        Ok(Self { proc })
+        let tree = Self { proc: isolate::process::proc().tried(|| "cannot open \"/proc\"")? };
+        // Without it nobody could be found, and nothing be ended.
+        let own = tree.own();
+        read(&tree.proc, &format!("{own}/task/{own}/children")).map(|_| tree).ok_or_else(|| {
+            Error::new("cannot find processes by \"/proc\"")
+                .hint("a proc has to be mounted there, of a kernel with CONFIG_PROC_CHILDREN")
+        })
     }
 
     /// Sends a signal to all.
@@ -112,10 +117,15 @@ impl Tree {
         }
     }
 
+    /// Our number there, 0 if there is none.
+    fn own(&self) -> i32 {
+        let own = rustix::fs::readlinkat(&self.proc, "self", Vec::new());
+        own.ok().and_then(|own| own.to_str().ok()?.parse().ok()).unwrap_or(0)
+    }
+
     /// All that are below us now. Those that change parents meanwhile may be missed.
     fn processes(&self) -> BTreeMap<i32, Process> {
-        let own = rustix::fs::readlinkat(&self.proc, "self", Vec::new());
-        let own = own.ok().and_then(|own| own.to_str().ok()?.parse().ok()).unwrap_or(0);
+        let own = self.own();
         let mut found = BTreeMap::new();
         let mut parents = vec![own];
         while let Some(parent) = parents.pop() {

@@ -54,7 +54,8 @@ fn scaled(text: &str, units: &[(&str, u128)], default: &str) -> Option<u64> {
     let unit = if unit.is_empty() { default } else { unit };
     let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    if whole.is_empty() || fraction.is_empty() || fraction.len() > 18 {
+    let whole = if whole.is_empty() && number.len() > 1 { "0" } else { whole };
+    if fraction.is_empty() || fraction.len() > 18 {
         return None;
     }
     let parse = |digits: &str| digits.parse::<u128>().ok();
@@ -98,7 +99,7 @@ fn trimmed(value: f64, digits: usize) -> String {
 
 /// What is wrong with `name=value`.
 pub fn bad(name: &str, value: &str, wants: &str) -> Error {
-    Error::usage(format!("{name}={value:?} is not {wants}"))
+    Error::new(format!("{name}={value:?} is not {wants}"))
 }
 
 #[cfg(test)]
@@ -119,7 +120,8 @@ mod tests {
             ("10b", None),
             ("", None),
             ("M", None),
-            (".5M", None),
+            (".5M", Some(512 << 10)),
+            (".M", None),
             ("1.M", None),
             ("-1", None),
             ("+1", None),

@@ -21,6 +21,9 @@ pub const PREFIX: &str = "limit-nstools-";
 /// for a broken device takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Likewise for what others have left.
+const SHORT: Duration = Duration::from_secs(2);
+
 /// A directory of a hierarchy.
 pub struct Group {
     /// Where it is.
@@ -44,7 +47,10 @@ impl Group {
             }
             let lock = match lock(&dir) {
                 Ok(Some(lock)) => lock,
-                Ok(None) => continue,
+                Ok(None) => {
+                    let _ = fs::remove_dir(&dir);
+                    continue;
+                }
                 Err(error) => {
                     let _ = fs::remove_dir(&dir);
                     return Err(Error::new(format!("cannot lock the cgroup {dir:?}")).because(error));
@@ -64,6 +70,10 @@ impl Group {
                     Some("the kernel was started without swapaccount=1")
                 }
                 (Some(libc::ENOENT), _) => Some("this kernel has no such control file here"),
+                (Some(libc::ERANGE | libc::EINVAL | libc::EACCES), "cpuset.cpus" | "cpuset.mems") => {
+                    Some("not all of these are there: /sys/devices/system/cpu/online and node/online list what is")
+                }
+                (Some(libc::ENODEV), _) => Some("lsblk lists the devices, MAJ:MIN"),
                 _ => None,
             };
             Error::new(format!("cannot write {value:?} to {path:?}")).because(error).maybe_hint(hint)
@@ -93,7 +103,7 @@ impl Group {
 
     /// Kills every process in it and in those below it, however fast they fork.
     pub fn kill(&self) -> Result<(), Error> {
-        kill(&self.dir)
+        kill(&self.dir, PATIENCE)
     }
 
     /// Removes it and those below it, and whoever has come into one meanwhile.
@@ -105,10 +115,11 @@ impl Group {
 fn cannot_create(parent: &Path, error: &io::Error) -> Error {
     let failed = Error::new(format!("cannot create a cgroup in {parent:?}"));
     let hint = match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Some(format!(
-            "{parent:?} and {:?} would have to be writable: have it delegated, or use contain or systemd-run",
-            parent.join("cgroup.procs")
-        )),
+        Some(libc::EACCES | libc::EPERM) => {
+            let tasks = ["tasks", "cgroup.procs"].map(|file| parent.join(file)).into_iter().find(|file| file.exists());
+            let tasks = tasks.unwrap_or_default();
+            Some(format!("{parent:?} and {tasks:?} would have to be yours: have them delegated to you, that is chown"))
+        }
         Some(libc::EROFS) => Some("the cgroup file system is mounted read-only here".to_owned()),
         _ => None,
     };
@@ -120,7 +131,8 @@ pub fn write(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
-/// Opens a cgroup and locks it; `None` if it is another's or gone meanwhile.
+/// Opens a cgroup of the caller's and locks it; `None` if it is another's or
+/// gone meanwhile.
 fn lock(dir: &Path) -> io::Result<Option<OwnedFd>> {
     let fd = match open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
@@ -130,7 +142,9 @@ fn lock(dir: &Path) -> io::Result<Option<OwnedFd>> {
         Err(Errno::WOULDBLOCK) => return Ok(None),
         locked => locked?,
     }
-    let same = fs::metadata(dir).is_ok_and(|there| rustix::fs::fstat(&fd).is_ok_and(|ours| ours.st_ino == there.ino()));
+    let own = rustix::process::geteuid().as_raw();
+    let is_same = |there: &fs::Metadata| rustix::fs::fstat(&fd).is_ok_and(|ours| ours.st_ino == there.ino());
+    let same = fs::metadata(dir).is_ok_and(|there| there.uid() == own && is_same(&there));
     Ok(same.then_some(fd))
 }
 
@@ -141,7 +155,7 @@ pub fn sweep(parent: &Path) {
         let dir = entry.path();
         if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
             && let Ok(Some(_lock)) = lock(&dir)
-            && kill(&dir).is_ok()
+            && kill(&dir, SHORT).is_ok()
         {
             let _ = remove(&dir);
         }
@@ -149,7 +163,7 @@ pub fn sweep(parent: &Path) {
 }
 
 /// The cgroups below this one.
-fn below(dir: &Path) -> Vec<PathBuf> {
+pub fn below(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
@@ -168,13 +182,15 @@ fn add_members(dir: &Path, name: &str, found: &mut Vec<OwnedFd>) {
         .or_else(|_| fs::read_to_string(dir.join("cgroup.threads")))
         .unwrap_or_default();
     // The number may be another's by now: then it is in no cgroup of this name.
-    let is_in = |pid: &str| {
+    // The /proc that is mounted may be of another PID namespace.
+    let is_in = |pidfd: &OwnedFd| {
+        let pid = isolate::process::pid_in_proc(pidfd).unwrap_or(0);
         fs::read_to_string(format!("/proc/{pid}/cgroup"))
             .is_ok_and(|text| text.lines().any(|line| line.split('/').any(|part| part == name)))
     };
     found.extend(text.lines().filter_map(|pid| {
         let pidfd = pidfd_open(Pid::from_raw(pid.parse().ok()?)?, PidfdFlags::empty()).ok()?;
-        is_in(pid).then_some(pidfd)
+        is_in(&pidfd).then_some(pidfd)
     }));
     below(dir).iter().for_each(|dir| add_members(dir, name, found));
 }
@@ -185,8 +201,8 @@ fn is_populated(dir: &Path) -> bool {
     has("cgroup.procs") || has("cgroup.threads") || below(dir).iter().any(|dir| is_populated(dir))
 }
 
-fn kill(dir: &Path) -> Result<(), Error> {
-    let deadline = Instant::now() + PATIENCE;
+fn kill(dir: &Path, patience: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + patience;
     // Linux 5.14; it reaches those that are just being forked.
     if write(&dir.join("cgroup.kill"), "1").is_ok() {
         return until_empty(dir, deadline);
@@ -206,10 +222,11 @@ fn kill(dir: &Path) -> Result<(), Error> {
         if Instant::now() > deadline || killed == 0 && !members.is_empty() {
             return Err(Error::new(format!("cannot kill the processes of the cgroup {dir:?}")));
         }
-        // Whoever has been killed is gone before long.
-        if let Some(one) = members.first() {
-            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-            let _ = poll(&mut [PollFd::new(one, PollFlags::IN)], Some(&second));
+        match members.first() {
+            // Whoever has been killed is gone before long.
+            Some(one) => drop(poll(&mut [PollFd::new(one, PollFlags::IN)], Some(&Timespec { tv_sec: 1, tv_nsec: 0 }))),
+            // Just gone, or of another PID namespace.
+            None => std::thread::sleep(Duration::from_millis(1)),
         }
     }
 }
@@ -242,7 +259,7 @@ fn remove(dir: &Path) -> Result<(), Error> {
                 let below = below(dir);
                 below.iter().try_for_each(|dir| remove(dir))?;
                 if below.is_empty() && is_populated(dir) {
-                    kill(dir)?;
+                    kill(dir, PATIENCE)?;
                 } else if below.is_empty() {
                     // Nothing tells when the kernel has taken the last process out,
                     // which it may do some time after the end that others see.

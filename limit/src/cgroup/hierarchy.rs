@@ -83,7 +83,7 @@ impl Hierarchies {
         let name = if controller == "io" { "blkio" } else { controller };
         let membership = self.memberships.iter().find(|membership| membership.has(name))?;
         let mut names: Vec<_> = membership.controllers.split(',').map(str::to_owned).collect();
-        names.extend((name != controller).then(|| controller.to_owned()));
+        names.extend((name == "blkio").then(|| "io".to_owned()));
         Some(Hierarchy::new(membership.mounted(&self.mounts)?, Version::One, names))
     }
 
@@ -98,13 +98,15 @@ impl Hierarchies {
     fn no_controller(&self, setting: &Setting) -> Error {
         let (name, controller) = (&setting.name, setting.controller());
         // #subsys_name hierarchy num_cgroups enabled
+        let one = if controller == "io" { "blkio" } else { controller };
         let known = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
-        let known = known.lines().find(|line| line.split_ascii_whitespace().next() == Some(controller));
+        let known = known.lines().find(|line| line.split_ascii_whitespace().next() == Some(one));
         let hint = match known.and_then(|line| line.split_ascii_whitespace().next_back()) {
             None => "this kernel was built without it".to_owned(),
             Some("0") => format!("the kernel was started without it: cgroup_enable={controller}"),
             Some(_) => {
-                format!("it is not mounted: mount -t cgroup2 none DIR, or mount -t cgroup -o {controller} none DIR")
+                let two = if one.starts_with("net_") { "" } else { "mount -t cgroup2 none DIR, or " };
+                format!("it is not mounted: {two}mount -t cgroup -o {one} none DIR")
             }
         };
         Error::new(format!("cannot limit {name}: no cgroup hierarchy here has the controller {controller}")).hint(hint)

@@ -4,7 +4,7 @@
 mod group;
 mod hierarchy;
 mod place;
-mod setting;
+pub mod setting;
 mod usage;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,8 +18,7 @@ use crate::value;
 use group::Group;
 use hierarchy::{Hierarchies, Hierarchy};
 use place::{LEAF, Moved};
-pub use setting::Setting;
-use setting::Version;
+use setting::{Setting, Version};
 pub use usage::Usage;
 
 /// The cgroups of a run, one for each hierarchy.
@@ -94,7 +93,7 @@ impl Groups {
         let Some(Member { group, hierarchy, .. }) =
             self.members.iter().find(|member| member.hierarchy.has(setting.controller()))
         else {
-            return Ok(());
+            return Err(Error::new(format!("cannot limit {}: there is no cgroup for it", setting.name)));
         };
         for (file, value) in setting.files(hierarchy.version, all)? {
             group.write(&file, &value)?;

@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 use seal::{Context, Error};
 
-use super::group::{Group, PREFIX, write};
+use super::group::{Group, PREFIX, below, sweep, write};
 use super::hierarchy::Hierarchy;
 use super::setting::Version;
 use crate::systemd;
@@ -67,7 +67,9 @@ pub fn find(hierarchy: &Hierarchy) -> Result<(PathBuf, Option<Moved>), Error> {
     let Mounted { top, dir: own } = &hierarchy.mounted;
     let (parent, moved) = divisible(own, top)?;
     let before = words(&parent.join("cgroup.subtree_control"));
-    let enabled = enable(&parent, top, &hierarchy.needed);
+    // Files of the cgroup itself need none.
+    let needed: Vec<_> = hierarchy.needed.iter().filter(|name| *name != "cgroup").cloned().collect();
+    let enabled = enable(&parent, top, &needed);
     for controller in &hierarchy.welcome {
         // Without it there is no account of it.
         let _ = enable(&parent, top, std::slice::from_ref(controller));
@@ -88,6 +90,7 @@ fn divisible(own: &Path, top: &Path) -> Result<(PathBuf, Option<Moved>), Error> 
         return Ok((own.to_owned(), None));
     }
     if is_alone(own) && may_divide(own) {
+        take_back(own);
         return Ok((own.to_owned(), Some(Moved::new(own)?)));
     }
     // What is above belongs to systemd where that runs.
@@ -112,8 +115,18 @@ pub fn is_ours(own: &Path) -> bool {
     outer(own).is_some() || systemd::is_delegated(own) && is_alone(own)
 }
 
+/// What to do where a cgroup may not be written to.
+fn delegation(dir: &Path) -> String {
+    let files = ["cgroup.procs", "cgroup.subtree_control"].map(|file| dir.join(file));
+    format!(
+        "{dir:?}, {:?} and {:?} would have to be yours: have a cgroup delegated to you, as systemd-run --user --scope \
+         -p Delegate=yes does, and start limit in it",
+        files[0], files[1]
+    )
+}
+
 fn not_divisible(own: &Path) -> Error {
-    let (control, procs) = (own.join("cgroup.subtree_control"), own.join("cgroup.procs"));
+    let procs = own.join("cgroup.procs");
     let failed = Error::new(format!("cannot create a cgroup in {own:?}"));
     if let Some((file, limit)) = limit_of_unit(own).filter(|_| systemd::runs()) {
         failed.because(Errno::BUSY).hint(format!(
@@ -126,8 +139,17 @@ fn not_divisible(own: &Path) -> Error {
              move them to a cgroup of their own below it"
         ))
     } else {
-        let would = format!("{own:?}, {procs:?} and {control:?} would have to be writable: have a cgroup delegated");
-        failed.because(Errno::ACCESS).hint(would)
+        failed.because(Errno::ACCESS).hint(delegation(own))
+    }
+}
+
+/// Takes back what a run that was killed has left of its own: nobody can be
+/// moved out of a cgroup of which a part is threaded, as such controllers make it.
+fn take_back(own: &Path) {
+    sweep(own);
+    let control = own.join("cgroup.subtree_control");
+    if below(own).is_empty() {
+        words(&control).iter().for_each(|controller| drop(write(&control, &format!("-{controller}"))));
     }
 }
 
@@ -160,15 +182,24 @@ fn may_divide(dir: &Path) -> bool {
 /// A limit of the systemd unit that a process in `own` is in, below its slice,
 /// that would not hold in another unit. That of tasks each unit has anew.
 pub fn limit_of_unit(own: &Path) -> Option<(PathBuf, String)> {
+    let uid = rustix::process::geteuid().as_raw();
     let is_slice = |dir: &Path| dir.extension().is_some_and(|extension| extension == "slice");
-    let slice = own.ancestors().find(|dir| is_slice(dir) || is_root(dir))?;
+    // A user's scope is his own manager's, wherever he is now.
+    let manager = format!("user@{uid}.service");
+    let stays = uid == 0 || own.components().any(|part| part.as_os_str() == manager.as_str());
+    let is_common = |dir: &Path| match stays {
+        true => is_slice(dir),
+        false => dir.ends_with(format!("user-{uid}.slice")),
+    };
+    let slice = own.ancestors().find(|dir| is_common(dir) || is_root(dir))?;
     limit_between(own, slice).filter(|(file, _)| !file.ends_with("pids.max"))
 }
 
 /// A limit that whoever leaves `own` for a cgroup in `above` would escape.
 fn limit_between(own: &Path, above: &Path) -> Option<(PathBuf, String)> {
     // The last for limit_of_unit(): what it passes over hides none.
-    let files = ["memory.max", "memory.high", "memory.swap.max", "cpu.max", "pids.max"];
+    let files =
+        ["memory.max", "memory.high", "memory.swap.max", "cpu.max", "io.max", "cpuset.cpus", "cpuset.mems", "pids.max"];
     let dirs = own.ancestors().take_while(|dir| *dir != above);
     let all: Vec<_> = dirs.collect();
     files.iter().flat_map(|file| all.iter().map(move |dir| dir.join(file))).find_map(|file| {
@@ -197,8 +228,8 @@ fn enable(dir: &Path, top: &Path, controllers: &[String]) -> Result<(), Error> {
     let words = words.join(" ");
     write(&file, &words).map_err(|error| {
         let hint = match error.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => Some("it would have to be writable, or the controllers enabled in it"),
-            Some(libc::EBUSY) => Some("this cgroup has processes of its own: move them to one below it"),
+            Some(libc::EACCES | libc::EPERM) => Some(delegation(dir)),
+            Some(libc::EBUSY) => Some("this cgroup has processes of its own: move them to one below it".to_owned()),
             _ => None,
         };
         Error::new(format!("cannot write \"{words}\" to {file:?}")).because(error).maybe_hint(hint)

@@ -67,6 +67,24 @@ const IO: [(&str, bool, &str); 4] = [
 const OURS: [&str; 8] =
     ["procs", "threads", "subtree_control", "type", "kill", "freeze", "clone_children", "event_control"];
 
+/// Files that have a name of their own here.
+const NAMED: [(&str, &str); 9] = [
+    ("memory.max", "memory"),
+    ("memory.limit_in_bytes", "memory"),
+    ("memory.high", "memory.high"),
+    ("memory.swap.max", "swap"),
+    ("memory.memsw.limit_in_bytes", "swap"),
+    ("pids.max", "pids"),
+    ("cpu.max", "cpu"),
+    ("cpuset.cpus", "cpuset"),
+    ("cpuset.mems", "cpuset.mems"),
+];
+
+/// The name of a limit that a control file has here.
+pub fn named(file: &str) -> Option<&'static str> {
+    NAMED.iter().find(|(name, _)| *name == file).map(|(_, limit)| *limit)
+}
+
 impl Setting {
     /// By its name, `None` if there is none of this name.
     pub fn parse(name: &str, value: &str) -> Option<Result<Self, Error>> {
@@ -92,8 +110,12 @@ impl Setting {
                 let file = name.strip_prefix("cgroup:")?;
                 let (controller, rest) = file.split_once('.').unwrap_or((file, ""));
                 let is_file = !rest.is_empty() && !controller.is_empty() && !file.contains('/');
-                if !is_file || controller == "cgroup" && OURS.contains(&rest) {
+                // What is frozen cannot start, and OURS is what we end it by.
+                if !is_file || controller == "freezer" || controller == "cgroup" && OURS.contains(&rest) {
                     return Some(Err(Error::usage(format!("{name}: {file:?} is no control file to be set"))));
+                }
+                if let Some(limit) = named(file) {
+                    return Some(Err(Error::usage(format!("{name}: {limit}= is for that"))));
                 }
                 // The kernel takes a write of nothing for none at all.
                 let value = Some(value.to_owned()).filter(|value| !value.is_empty());
@@ -123,6 +145,14 @@ impl Setting {
     pub fn memory(&self) -> Option<u64> {
         match self.kind {
             Kind::Memory(max) => max,
+            _ => None,
+        }
+    }
+
+    /// The limit of `pids=`.
+    pub fn pids(&self) -> Option<u64> {
+        match self.kind {
+            Kind::Pids(max) => max,
             _ => None,
         }
     }
@@ -218,10 +248,15 @@ fn io(text: &str) -> Result<Kind, Error> {
     let mut limits: Vec<(usize, Max)> = Vec::new();
     for part in list.split(',') {
         let (name, value) = part.split_once('=').ok_or_else(wants)?;
-        let which = IO.iter().position(|(known, ..)| *known == name).ok_or_else(wants)?;
+        let which = IO.iter().position(|(known, ..)| *known == name);
+        let which = which.ok_or_else(|| Error::new(format!("io: {name:?} is not rbps, wbps, riops or wiops")))?;
         let limit = match value {
             "max" => None,
-            value => Some(if IO[which].1 { bytes(value) } else { number(value) }.filter(|n| *n > 0).ok_or_else(wants)?),
+            value => {
+                let number = if IO[which].1 { bytes(value) } else { number(value) };
+                let wanted = || Error::new(format!("io: {part:?} is no number per second above 0, or max"));
+                Some(number.filter(|number| *number > 0).ok_or_else(wanted)?)
+            }
         };
         if limits.iter().any(|(known, _)| *known == which) {
             return Err(wants());
@@ -239,7 +274,10 @@ fn block_device(name: &str) -> Result<String, Error> {
     {
         return Ok(name.to_owned());
     }
-    let stat = rustix::fs::stat(name).tried(|| format!("io: cannot look at {name:?}"))?;
+    let stat = rustix::fs::stat(name).or_else(|_| rustix::fs::stat(format!("/dev/{name}")));
+    let stat = stat
+        .tried(|| format!("io: cannot look at {name:?}"))
+        .map_err(|error| error.hint("DEV is a block device, a file on one, or MAJ:MIN as lsblk shows it"))?;
     let is_device = stat.st_mode & libc::S_IFMT == libc::S_IFBLK;
     let device = if is_device { stat.st_rdev } else { stat.st_dev };
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -312,7 +350,9 @@ mod tests {
             ("cgroup:../memory.max", "1"),
             ("cgroup:", "1"),
             ("cgroup:tasks", "1"),
-            ("cgroup:pids.max", ""),
+            ("cgroup:pids.max", "5"),
+            ("cgroup:freezer.state", "FROZEN"),
+            ("cgroup:memory.oom.group", ""),
         ] {
             assert!(Setting::parse(name, value).unwrap().is_err(), "{name}={value}");
         }

@@ -29,7 +29,7 @@ pub struct Usage {
 impl Groups {
     /// What has been used so far.
     pub fn usage(&self) -> Usage {
-        let mut usage = self.memory_usage();
+        let mut usage = self.of_memory();
         for (member, version) in self.members.iter().map(|member| (member, member.hierarchy.version)) {
             let number = |file, key| member.group.number(file, key);
             let micros = |key| number("cpu.stat", Some(key)).map(Duration::from_micros);
@@ -53,15 +53,18 @@ impl Groups {
         usage
     }
 
-    /// What tells whether the limit of memory has ended something.
-    pub fn memory_usage(&self) -> Usage {
+    fn of_memory(&self) -> Usage {
         let mut usage = Usage::default();
         if let Some(member) = self.members.iter().find(|member| member.hierarchy.has("memory")) {
             let number = |file, key| member.group.number(file, key);
             let (peak, kills, full) = match member.hierarchy.version {
                 // Without the local ones, those of an inner limit count, too.
                 Version::Two => ("memory.peak", "memory.events", number("memory.events.local", Some("oom"))),
-                Version::One => ("memory.max_usage_in_bytes", "memory.oom_control", number("memory.failcnt", None)),
+                // What swap= limits has a count of its own.
+                Version::One => {
+                    let full = ["memory.failcnt", "memory.memsw.failcnt"].map(|file| number(file, None));
+                    ("memory.max_usage_in_bytes", "memory.oom_control", full.into_iter().flatten().max())
+                }
             };
             usage.memory_peak = number(peak, None);
             let mut count = [0; 8];

@@ -47,11 +47,15 @@ fn names_that_there_are_not() {
     scenes(|scene| {
         for (word, name, near) in [
             ("memroy=1G", "memroy", Some("memory")),
-            ("mem=1G", "mem", None),
+            ("mem=1G", "mem", Some("memory=")),
+            ("memory.max=1G", "memory.max", Some("memory=")),
+            ("rlimit:memory=1G", "rlimit:memory", Some("mean memory=")),
+            ("RLIMIT_NOFILE=5", "RLIMIT_NOFILE", Some("rlimit:nofile=")),
+            ("a=1", "a", None),
             ("pid=5", "pid", Some("pids")),
             ("nofiles=5", "nofiles", Some("nofile")),
             ("cpus=0", "cpus", Some("cpu")),
-            ("TIME=5", "TIME", None),
+            ("TIME=5", "TIME", Some("time=")),
             ("rlimit:nofiles=5", "nofiles", Some("nofile")),
             ("cpu.wieght=5", "cpu.wieght", Some("cpu.weight")),
             ("oom-score-adj=5", "oom-score-adj", Some("oom_score_adj")),
@@ -71,8 +75,7 @@ fn names_that_there_are_not() {
 #[test]
 fn a_name_twice() {
     scenes(|scene| {
-        for name in
-            ["memory=1G", "pids=5", "nofile=64", "time=5", "cpu.time=5", "nice=5", "tsc=on", "cgroup:pids.max=5"]
+        for name in ["memory=1G", "pids=5", "nofile=64", "time=5", "cpu.time=5", "nice=5", "tsc=on", "cgroup:pids.no=5"]
         {
             let said = refused(scene, &[name, name]);
             assert!(said.contains(name.split('=').next().unwrap()) && said.contains("twice"), "{name}: {said}");
@@ -96,13 +99,13 @@ fn values_that_are_none() {
             ("cpu.weight", &["0", "10001", "x", ""]),
             ("cpuset", &["", "x", "1-", "1-0", "0,,1"]),
             ("cpuset.mems", &["x"]),
-            ("io", &["", "8:0", "8:0:", "8:0:rbps", "8:0:xbps=1", "8:0:rbps=x", "8:0:rbps=1,rbps=2", ":rbps=1"]),
+            ("io", &["", "8:0", "8:0:", "8:0:rbps", "8:0:rbps=1,rbps=2", ":rbps=1"]),
             ("net_cls.classid", &["", "x", "0x1ffffffff", "-1"]),
             ("nofile", &["", "x", "-1", "1:2:3", ":", "5s"]),
             ("fsize", &["1Q", "x:1"]),
             ("rttime", &["5K", "x"]),
-            ("rlimit:cpu", &["5K", "x"]),
-            ("time", &["", "x", "-1", "5K", "1:2", "inf"]),
+            ("rlimit:cpu", &["5K", "x", "500ms"]),
+            ("time", &["", "x", "-1", "5K", "1:2", "inf", "0"]),
             ("cpu.time", &["", "x", "5K"]),
             ("nice", &["20", "-21", "x", "", "1.5"]),
             ("ionice", &["", "x", "best-effort:8", "idle:1", "be:"]),
@@ -115,6 +118,12 @@ fn values_that_are_none() {
                 let said = refused(scene, &[&format!("{name}={value}")]);
                 assert!(said.contains(name) && said.contains(&format!("{value:?}")), "{name}={value}: {said}");
             }
+        }
+        for (value, part) in
+            [("8:0:xbps=1", "\"xbps\""), ("8:0:wbps=1,rbps=x", "\"rbps=x\""), ("8:0:riops=0", "\"riops=0\"")]
+        {
+            let said = refused(scene, &[&format!("io={value}")]);
+            assert!(said.starts_with("limit: io: ") && said.contains(part), "{value}: {said}");
         }
         // It is named as it was given.
         let said = refused(scene, &["memory=12Q"]);

@@ -100,7 +100,8 @@ fn a_fork_bomb() {
             let hog = scene.hog.to_str().unwrap();
             let words = [&["pids=40", "limit", "time=1", "grace=0.1"], inner, &[hog, "bomb", &mark]].concat();
             let ran = scene.limit(&words).ran();
-            assert_eq!((ran.code(), ran.stderr.as_str()), (124, ENDED), "{inner:?}");
+            // The outer one may say that it has refused forks.
+            assert!(ran.fails(124).starts_with(ENDED), "{inner:?}: {ran:?}");
             assert_eq!(marked(&mark), []);
         }
     });
