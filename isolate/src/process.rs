@@ -67,10 +67,16 @@ pub(crate) fn vfork(mut child: impl FnMut() -> u8) -> Result<Child, Errno> {
     sys::vfork(&mut child).map(|(pid, pidfd)| Child { pid, pidfd })
 }
 
-/// Likewise; if there is a `cgroup` of version 2 the child is born in it
-/// (CLONE_INTO_CGROUP, Linux 5.7), and it is a fork all the same.
-pub fn start_in(cgroup: Option<BorrowedFd>, mut child: impl FnMut() -> u8) -> Result<Child, Errno> {
-    if cgroup.is_none() {
+/// Starts a child that runs `child` and exits with what that gives, unless it
+/// becomes another program. If there is a `cgroup` of version 2 it is born in it
+/// (CLONE_INTO_CGROUP, Linux 5.7). If there is none, and this process may stand
+/// still until the exec, that spares two thirds of a fork.
+pub fn start_in(
+    cgroup: Option<BorrowedFd>,
+    may_stand_still: bool,
+    mut child: impl FnMut() -> u8,
+) -> Result<Child, Errno> {
+    if cgroup.is_none() && may_stand_still {
         return vfork(child);
     }
     match fork_into(0, cgroup)? {

@@ -29,11 +29,17 @@ pub struct Inherited<'a> {
     pub image: &'a Image<'a>,
     /// Where it is to run.
     pub groups: &'a Groups,
-    /// Tells when the supervisor has died.
+    /// The PID of the supervisor.
+    pub pid: i32,
+    /// Tells when it has died.
     pub supervisor: OwnedFd,
     /// The signal mask of the caller, for the command.
     pub signals: &'a Blocked,
 }
+
+/// What is blocked besides: a terminal that wants no output from the background,
+/// and a file limit that the report would be over, are no reason to end.
+const OURS: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGTTOU, Signal::SIGXFSZ];
 
 /// CPU time is looked at when it can have run out at the earliest, but no more
 /// often than this.
@@ -41,12 +47,14 @@ const SHORTEST: Duration = Duration::from_millis(20);
 
 /// Runs the guard, to its end.
 pub fn run(inherited: Inherited) -> ! {
-    let supervisor = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     let ended = run_command(&inherited);
     let failed = !matches!(&ended, Ok(Some((Status::Exited(0), ..))));
     let tells = failed || inherited.options.report.is_some();
     let usage = if tells { inherited.groups.usage() } else { Usage::default() };
-    let removed = inherited.groups.remove(&[supervisor, std::process::id() as i32]);
+    // Its number may be another's by now.
+    let supervisor = Some(inherited.pid).filter(|_| !process::has_ended(&inherited.supervisor));
+    let ours: Vec<_> = supervisor.into_iter().chain([std::process::id() as i32]).collect();
+    let removed = inherited.groups.remove(&ours);
     let outcome = match ended {
         Ok(Some((status, limit, wall))) => {
             let outcome = Outcome::new(status, limit, wall, usage, inherited.options);
@@ -74,10 +82,13 @@ fn run_command(inherited: &Inherited) -> Result<Option<(Status, Option<Limit>, D
     // Only to wake us, should we be stopped: its end is seen by its pidfd.
     die_with_parent(libc::SIGCONT);
     let tree = Tree::adopt()?;
-    let signals = Blocked::new(FORWARDED.into_iter().chain([Signal::SIGCHLD, Signal::SIGTTOU]))?;
+    let signals = Blocked::new(FORWARDED.into_iter().chain(OURS))?;
     let (channel, theirs) = Channel::pair()?;
     let start = Instant::now();
-    let command = process::start_in(inherited.groups.birthplace(), || {
+    // An exec may take for ever, from a file system that does not answer: who has
+    // to look at the clock does not stand still meanwhile.
+    let stands_still = inherited.options.time.is_none() && inherited.options.cpu_time.is_none();
+    let command = process::start_in(inherited.groups.birthplace(), stands_still, || {
         let error = become_limited(inherited);
         let status = error.exit_status();
         theirs.send(&Message::Failed(error));
@@ -239,7 +250,7 @@ impl Watch<'_> {
 
     fn forward(&mut self, received: Signal) {
         match received {
-            Signal::SIGCHLD | Signal::SIGTTOU => {}
+            signal if OURS.contains(&signal) => {}
             // A shell has sent it to the whole job: once more, and it would undo the next stop.
             Signal::SIGCONT if self.command.was_continued() => self.stopped = false,
             Signal::SIGCONT => {
@@ -254,17 +265,15 @@ impl Watch<'_> {
     fn end(&mut self) -> Result<(Status, Duration), Error> {
         // Where no child is left, hardly anybody else is: then it is seen at once
         // when the cgroups are removed.
-        let killed = if self.is_alone {
-            Ok(())
-        } else {
+        if !self.is_alone {
             hurry();
-            self.inherited.groups.kill()
-        };
+            // Who is left in one for all that, their removal tells of.
+            let _ = self.inherited.groups.kill();
+        }
         let ended = self.tree.end(self.command.pid());
         if self.stopped {
             signal::send(&self.inherited.supervisor, Signal::SIGCONT);
         }
-        killed?;
         let last = ended?.and_then(ending).map(|ending| (ending, self.start.elapsed()));
         self.status.or(last).ok_or_else(|| Error::new("the command is gone, and nobody knows how it ended"))
     }

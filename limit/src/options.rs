@@ -22,7 +22,7 @@ const OPTIONS: &[Opt] = &[Opt::new(
 .docs(
     "A number is an fd. null stands for what nobody has counted: memory and processes are counted in a cgroup alone, \
      which is made for that where it can be; pids_peak takes Linux 6.1, memory_peak_bytes 5.19 or cgroup version 1. \
-     rss_peak_bytes is the largest resident set of one process.",
+     rss_peak_bytes is the largest resident set of one process. Without a cgroup children that nobody has waited for are left out of user_seconds and system_seconds.",
 )];
 
 /// The names, their arguments and what they limit; rlimits have their own table.

@@ -15,13 +15,18 @@ use crate::tree::{Tree, hurry};
 
 /// Runs the command below a guard, and gives the exit status of the run.
 pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
-    let signals = Blocked::new(FORWARDED)?;
+    let signals = Blocked::new(FORWARDED.into_iter().chain([Signal::SIGCHLD]))?;
     // The subreaper of what a guard leaves that is killed.
     let tree = Tree::adopt()?;
+    // Children that were here before, as a shell's that has become limit, are none of ours.
+    let had_children = !tree.is_empty();
+    let pid = std::process::id() as i32;
     let supervisor = process::own_pidfd().tried(|| "cannot open a pidfd of the supervisor")?;
     let groups = Groups::make(&options.settings, options.report.is_some(), options.cpu_time.is_some())?;
     let guard = match fork(0) {
-        Ok(Forked::Child) => guard::run(Inherited { options, image, groups: &groups, supervisor, signals: &signals }),
+        Ok(Forked::Child) => {
+            guard::run(Inherited { options, image, groups: &groups, pid, supervisor, signals: &signals })
+        }
         Ok(Forked::Parent(guard)) => guard,
         Err(errno) => {
             let _ = groups.remove(&[0]);
@@ -41,7 +46,9 @@ pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
         }
         killed => {
             hurry();
-            let cleaned = groups.kill().and(tree.end(0).map(drop)).and(groups.remove(&[0]));
+            let emptied = groups.kill();
+            let ended = if had_children { Ok(()) } else { tree.end(0).map(drop) };
+            let cleaned = emptied.and(ended).and(groups.remove(&[0]));
             let error = format!("the guard was killed (status {}), and the command with it", killed.code());
             cleaned.and(Err(Error::new(error)))
         }
@@ -53,19 +60,22 @@ pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
 fn wait(guard: &Child, signals: &Blocked) -> Result<(Status, Option<Signal>), Error> {
     let mut last = None;
     loop {
-        let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(guard, PollFlags::IN)];
-        match poll(&mut fds, None) {
+        match guard.changed().tried(|| "cannot wait for the guard")? {
+            // By the command, at worst, which would get time without end.
+            Some(Status::Stopped) => signal::send(guard, Signal::SIGCONT),
+            Some(ended) => return Ok((ended, last)),
+            None => {}
+        }
+        match poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
             Err(rustix::io::Errno::INTR) => continue,
             result => result.tried(|| "cannot wait for the command")?,
         };
-        if !fds[1].revents().is_empty() {
-            return guard.wait().map(|status| (status, last)).tried(|| "cannot wait for the guard");
-        }
         while let Some((signal, typed)) = signals.next_from() {
-            if !typed {
-                signal::send(guard, signal);
-            } else if matches!(signal, Signal::SIGINT | Signal::SIGQUIT) {
-                last = Some(signal);
+            match signal {
+                Signal::SIGCHLD => {}
+                Signal::SIGINT | Signal::SIGQUIT if typed => last = Some(signal),
+                _ if typed => {}
+                _ => signal::send(guard, signal),
             }
         }
     }

@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::fs::{Dir, DirEntry, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, WaitStatus, pidfd_send_signal, wait};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, wait};
 use seal::{Context, Error};
 
 use crate::sys::{self, SchedAttr};
+
+/// For how long to look for processes that are there and not to be found.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The tree below the process that calls its methods.
 pub struct Tree {
@@ -50,6 +53,11 @@ impl Tree {
         })
     }
 
+    /// Whether there is anybody.
+    pub fn is_empty(&self) -> bool {
+        self.processes().is_empty()
+    }
+
     /// Sends a signal to all.
     pub fn signal(&self, signal: Signal) {
         for process in self.processes().values() {
@@ -70,6 +78,7 @@ impl Tree {
     /// being another user's.
     pub fn end(&self, command: i32) -> Result<Option<WaitStatus>, Error> {
         let mut ending = None;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match reap() {
                 Reaped::NoChildren => return Ok(ending),
@@ -80,6 +89,14 @@ impl Tree {
                 Reaped::Nothing => {}
             }
             let stopped = self.stop();
+            if stopped.is_empty() {
+                // Just forked, or hidden from us.
+                if Instant::now() > deadline {
+                    return Err(Error::new("cannot find the processes that are left in \"/proc\""));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
             let mut immune = Vec::new();
             let mut ends = false;
             for (pid, process) in &stopped {
@@ -130,7 +147,7 @@ impl Tree {
         let mut parents = vec![own];
         while let Some(parent) = parents.pop() {
             for pid in self.children(parent) {
-                let new = self.process(pid, own).filter(|process| [own, parent].contains(&process.parent));
+                let new = self.process(pid, parent, own).filter(|process| [own, parent].contains(&process.parent));
                 if let Some(process) = new.filter(|_| !found.contains_key(&pid)) {
                     found.insert(pid, process);
                     parents.push(pid);
@@ -152,9 +169,15 @@ impl Tree {
         lists.iter().flat_map(|list| list.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
     }
 
-    fn process(&self, pid: i32, own: i32) -> Option<Process> {
+    /// The process `pid`, a child of `parent` a moment ago.
+    fn process(&self, pid: i32, parent: i32, own: i32) -> Option<Process> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = openat(&self.proc, pid.to_string(), flags, Mode::empty()).ok()?;
+        let Ok(dir) = openat(&self.proc, pid.to_string(), flags, Mode::empty()) else {
+            // Hidden (proc(5), hidepid). The number of a child is its own until we wait for it.
+            let is_ours = parent == own && own == rustix::process::getpid().as_raw_nonzero().get();
+            let dir = pidfd_open(Pid::from_raw(pid).filter(|_| is_ours)?, PidfdFlags::empty()).ok()?;
+            return Some(Process { dir, parent, is_child: true, ticks: 0 });
+        };
         // proc_pid_stat(5): the name may hold anything; what follows it is field 3.
         let stat = read(&dir, "stat")?;
         let fields: Vec<_> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();

@@ -1,9 +1,10 @@
 //! A cgroup of ours: made, locked for as long as someone of ours lives, swept
 //! by the next run if nobody does.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ pub struct Group {
     pub dir: PathBuf,
     /// Shared with every process that was forked from this one: the flock(2)
     /// ends with the last.
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl Group {
@@ -56,7 +57,7 @@ impl Group {
                     return Err(Error::new(format!("cannot lock the cgroup {dir:?}")).because(error));
                 }
             };
-            return Ok(Self { dir, _lock: lock });
+            return Ok(Self { dir, lock });
         }
         Err(Error::new(format!("cannot create a cgroup in {parent:?}")).because(Errno::EXIST))
     }
@@ -103,12 +104,17 @@ impl Group {
 
     /// Kills every process in it and in those below it, however fast they fork.
     pub fn kill(&self) -> Result<(), Error> {
-        kill(&self.dir, PATIENCE)
+        kill(&self.place(), PATIENCE)
     }
 
     /// Removes it and those below it, and whoever has come into one meanwhile.
     pub fn remove(&self) -> Result<(), Error> {
-        remove(&self.dir)
+        remove(&self.place())
+    }
+
+    /// Where it is now: in version 1 it may have been renamed.
+    fn place(&self) -> PathBuf {
+        fs::read_link(format!("/proc/self/fd/{}", self.lock.as_raw_fd())).unwrap_or_else(|_| self.dir.clone())
     }
 }
 
@@ -168,31 +174,24 @@ pub fn below(dir: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
-/// The processes in the cgroup of ours that `dir` is.
+/// The processes in a cgroup and in those below it.
 fn members(dir: &Path) -> Vec<OwnedFd> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let mut found = Vec::new();
-    add_members(dir, &name, &mut found);
-    found
+    let open = |pid: String| {
+        let pidfd = pidfd_open(Pid::from_raw(pid.parse().ok()?)?, PidfdFlags::empty()).ok()?;
+        Some((pid, pidfd))
+    };
+    let opened: Vec<_> = listed(dir).into_iter().filter_map(open).collect();
+    // A number may have become another's before it was opened: then it is listed no more.
+    let still = listed(dir);
+    let here = opened.into_iter().filter(|(pid, _)| still.contains(pid)).map(|(_, pidfd)| pidfd);
+    here.chain(below(dir).iter().flat_map(|dir| members(dir))).collect()
 }
 
-fn add_members(dir: &Path, name: &str, found: &mut Vec<OwnedFd>) {
+/// The PIDs in a cgroup, 0 for those of other PID namespaces.
+fn listed(dir: &Path) -> BTreeSet<String> {
     // A threaded one has a list of threads alone.
-    let text = fs::read_to_string(dir.join("cgroup.procs"))
-        .or_else(|_| fs::read_to_string(dir.join("cgroup.threads")))
-        .unwrap_or_default();
-    // The number may be another's by now: then it is in no cgroup of this name.
-    // The /proc that is mounted may be of another PID namespace.
-    let is_in = |pidfd: &OwnedFd| {
-        let pid = isolate::process::pid_in_proc(pidfd).unwrap_or(0);
-        fs::read_to_string(format!("/proc/{pid}/cgroup"))
-            .is_ok_and(|text| text.lines().any(|line| line.split('/').any(|part| part == name)))
-    };
-    found.extend(text.lines().filter_map(|pid| {
-        let pidfd = pidfd_open(Pid::from_raw(pid.parse().ok()?)?, PidfdFlags::empty()).ok()?;
-        is_in(&pidfd).then_some(pidfd)
-    }));
-    below(dir).iter().for_each(|dir| add_members(dir, name, found));
+    let text = fs::read_to_string(dir.join("cgroup.procs")).or_else(|_| fs::read_to_string(dir.join("cgroup.threads")));
+    text.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// Whether there is any process in it or below.

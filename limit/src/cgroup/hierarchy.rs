@@ -101,9 +101,13 @@ impl Hierarchies {
         let one = if controller == "io" { "blkio" } else { controller };
         let known = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
         let known = known.lines().find(|line| line.split_ascii_whitespace().next() == Some(one));
+        let is_hidden = self.mounts.lines().any(|line| line.contains(" /.. ") && line.contains(" - cgroup"));
         let hint = match known.and_then(|line| line.split_ascii_whitespace().next_back()) {
             None => "this kernel was built without it".to_owned(),
             Some("0") => format!("the kernel was started without it: cgroup_enable={controller}"),
+            Some(_) if is_hidden => {
+                "its mount shows nothing of this cgroup namespace: start limit before that is made".to_owned()
+            }
             Some(_) => {
                 let two = if one.starts_with("net_") { "" } else { "mount -t cgroup2 none DIR, or " };
                 format!("it is not mounted: {two}mount -t cgroup -o {one} none DIR")
