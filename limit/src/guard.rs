@@ -119,7 +119,7 @@ fn run_command(inherited: &Inherited) -> Result<Option<(Status, Option<Limit>, D
     if let Some(Message::Failed(error)) = channel.receive()? {
         return Err(error);
     }
-    Ok(watched?.then(|| (status.0, watch.limit, status.1)))
+    Ok(watched?.then_some((status.0, watch.limit, status.1)))
 }
 
 /// In the child, with a mask that is still ours.

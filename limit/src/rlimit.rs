@@ -131,7 +131,7 @@ impl Change {
                 Error::new(format!("{tried}: its hard limit is {hard}"))
             });
         }
-        setrlimit(resource, wanted.clone()).map_err(|errno| {
+        setrlimit(resource, wanted).map_err(|errno| {
             let is_raised = above(wanted.maximum, now.maximum) && errno == rustix::io::Errno::PERM;
             let may_raise = seal::caps::permitted().is_ok_and(|set| seal::caps::contains(set, "CAP_SYS_RESOURCE"));
             if is_raised && !may_raise {

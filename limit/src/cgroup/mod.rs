@@ -56,34 +56,23 @@ impl Groups {
 
     fn add_all(&mut self, settings: &[Setting], report: bool, cpu_time: bool) -> Result<(), Error> {
         for hierarchy in Hierarchies::choose(settings, report, cpu_time)? {
-            match self.add(hierarchy) {
-                Err((error, true)) => return Err(error),
-                // For accounts alone it is as well without.
-                Err(_) | Ok(()) => {}
-            }
+            // For accounts alone it is as well without.
+            let is_needed = !hierarchy.needed.is_empty();
+            self.add(hierarchy).or_else(|error| if is_needed { Err(error) } else { Ok(()) })?;
         }
         let mut sorted: Vec<_> = settings.iter().collect();
         sorted.sort_by_key(|setting| setting.rank());
         sorted.into_iter().try_for_each(|setting| self.set(setting, settings))
     }
 
-    /// Makes one. With an error it says whether it was needed.
-    fn add(&mut self, hierarchy: Hierarchy) -> Result<(), (Error, bool)> {
-        let is_needed = !hierarchy.needed.is_empty();
-        let made = || -> Result<(Group, OwnedFd, Option<Moved>), Error> {
-            let (parent, moved) = place::find(&hierarchy)?;
-            group::sweep(&parent);
-            let group = Group::create(&parent)?;
-            match prepare(&group, &hierarchy) {
-                Ok(entry) => Ok((group, entry, moved)),
-                Err(error) => {
-                    let _ = group.remove();
-                    Err(error)
-                }
-            }
-        };
-        let (group, entry, moved) = made().map_err(|error| (error, is_needed))?;
+    fn add(&mut self, hierarchy: Hierarchy) -> Result<(), Error> {
+        let (parent, moved) = place::find(&hierarchy)?;
         self.moved = moved.or(self.moved.take());
+        group::sweep(&parent);
+        let group = Group::create(&parent)?;
+        let entry = prepare(&group, &hierarchy).inspect_err(|_| {
+            let _ = group.remove();
+        })?;
         let ooms = if hierarchy.has("memory") && hierarchy.version == Version::One { watch_ooms(&group) } else { None };
         self.members.push(Member { group, hierarchy, entry, ooms });
         Ok(())

@@ -35,9 +35,9 @@ impl Groups {
             let micros = |key| number("cpu.stat", Some(key)).map(Duration::from_micros);
             let nanos = |file, key| number(file, key).map(Duration::from_nanos);
             if version == Version::Two {
-                usage.user = micros("user_usec");
-                usage.system = micros("system_usec");
-                usage.throttled = micros("throttled_usec");
+                usage.user = micros("user_usec").or(usage.user);
+                usage.system = micros("system_usec").or(usage.system);
+                usage.throttled = micros("throttled_usec").or(usage.throttled);
             } else if member.hierarchy.has("cpuacct") {
                 usage.user = nanos("cpuacct.usage_user", None);
                 usage.system = nanos("cpuacct.usage_sys", None);
