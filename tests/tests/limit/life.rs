@@ -1,5 +1,7 @@
 //! How a run ends, and what signals do to it.
 
+use std::os::unix::process::CommandExt;
+
 use nix::sys::signal::Signal;
 use tests::{Run, Running, both, eventually, mark, marked};
 
@@ -128,7 +130,9 @@ fn signals_before_the_command_are_not_lost() {
 fn stop_and_continue() {
     ways(|scene, limits| {
         let script = "echo ready; while read x; do echo $x; done";
-        let mut running = Running::ready(&mut scene.script(limits, script));
+        // A group whose members have no parent outside of it, but in the session, does
+        // not stop by this signal.
+        let mut running = Running::ready(scene.script(limits, script).process_group(0));
         running.signal(Signal::SIGTSTP);
         eventually("limit stops with its command", || running.state() == 'T');
         running.say("hello");
