@@ -29,6 +29,8 @@ pub struct Inherited<'a> {
     pub image: &'a Image<'a>,
     /// Where it is to run.
     pub groups: &'a Groups,
+    /// By which processes are found.
+    pub tree: &'a Tree,
     /// The PID of the supervisor.
     pub pid: i32,
     /// Tells when it has died.
@@ -81,7 +83,7 @@ pub fn run(inherited: Inherited) -> ! {
 fn run_command(inherited: &Inherited) -> Result<Option<(Status, Option<Limit>, Duration)>, Error> {
     // Only to wake us, should we be stopped: its end is seen by its pidfd.
     die_with_parent(libc::SIGCONT);
-    let tree = Tree::adopt()?;
+    inherited.tree.take_over();
     let signals = Blocked::new(FORWARDED.into_iter().chain(OURS))?;
     let (channel, theirs) = Channel::pair()?;
     let start = Instant::now();
@@ -96,13 +98,13 @@ fn run_command(inherited: &Inherited) -> Result<Option<(Status, Option<Limit>, D
     })
     .tried(|| "cannot fork the command")?;
     drop(theirs);
+    inherited.groups.count_ooms();
     // What the terminal or a shell sends to the whole job is not for us; and the
     // kernel gives a session of its own a fair share, whatever runs in the other
     // (sched(7), "The autogroup feature").
     let _ = rustix::process::setsid();
     let mut watch = Watch {
         inherited,
-        tree,
         signals,
         command,
         start,
@@ -138,7 +140,6 @@ fn become_limited(inherited: &Inherited) -> Error {
 /// A command that runs.
 struct Watch<'a> {
     inherited: &'a Inherited<'a>,
-    tree: Tree,
     signals: Blocked,
     command: Child,
     start: Instant,
@@ -219,7 +220,7 @@ impl Watch<'_> {
         let options = &self.inherited.options;
         let time = options.time.filter(|time| now.duration_since(self.start) >= *time).map(Limit::Time);
         let cpu_time = options.cpu_time.filter(|_| self.next_look <= now).and_then(|allowed| {
-            let used = self.inherited.groups.cpu_time().unwrap_or_else(|| self.tree.cpu_time());
+            let used = self.inherited.groups.cpu_time().unwrap_or_else(|| self.inherited.tree.cpu_time());
             let processors = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1).max(1) as u32;
             self.next_look = now + (allowed.saturating_sub(used) / processors).max(SHORTEST);
             (used >= allowed).then_some(Limit::CpuTime(allowed))
@@ -231,7 +232,7 @@ impl Watch<'_> {
             // A stopped one is to notice.
             for signal in [rustix::process::Signal::TERM, rustix::process::Signal::CONT] {
                 match self.inherited.groups.is_empty() {
-                    true => self.tree.signal(signal),
+                    true => self.inherited.tree.signal(signal),
                     false => self.inherited.groups.signal(signal),
                 }
             }
@@ -270,7 +271,7 @@ impl Watch<'_> {
             // Who is left in one for all that, their removal tells of.
             let _ = self.inherited.groups.kill();
         }
-        let ended = self.tree.end(self.command.pid());
+        let ended = self.inherited.tree.end(self.command.pid());
         if self.stopped {
             signal::send(&self.inherited.supervisor, Signal::SIGCONT);
         }

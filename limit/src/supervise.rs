@@ -11,7 +11,7 @@ use seal::{Context, Error};
 use crate::cgroup::Groups;
 use crate::guard::{self, Inherited};
 use crate::options::Options;
-use crate::tree::{Tree, hurry};
+use crate::tree::{Tree, has_child, hurry};
 
 /// Runs the command below a guard, and gives the exit status of the run.
 pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
@@ -19,13 +19,13 @@ pub fn run(options: &mut Options, image: &Image) -> Result<u8, Error> {
     // The subreaper of what a guard leaves that is killed.
     let tree = Tree::adopt()?;
     // Children that were here before, as a shell's that has become limit, are none of ours.
-    let had_children = !tree.is_empty();
+    let had_children = has_child();
     let pid = std::process::id() as i32;
     let supervisor = process::own_pidfd().tried(|| "cannot open a pidfd of the supervisor")?;
     let groups = Groups::make(&options.settings, options.report.is_some(), options.cpu_time.is_some())?;
     let guard = match fork(0) {
         Ok(Forked::Child) => {
-            guard::run(Inherited { options, image, groups: &groups, pid, supervisor, signals: &signals })
+            guard::run(Inherited { options, image, groups: &groups, tree: &tree, pid, supervisor, signals: &signals })
         }
         Ok(Forked::Parent(guard)) => guard,
         Err(errno) => {

@@ -13,7 +13,10 @@ use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::fs::{Dir, DirEntry, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, wait};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, wait,
+    waitid,
+};
 use seal::{Context, Error};
 
 use crate::sys::{self, SchedAttr};
@@ -53,9 +56,10 @@ impl Tree {
         })
     }
 
-    /// Whether there is anybody.
-    pub fn is_empty(&self) -> bool {
-        self.processes().is_empty()
+    /// Makes the calling process, a fork of the one that adopted, its subreaper.
+    pub fn take_over(&self) {
+        // It worked before.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
 
     /// Sends a signal to all.
@@ -198,6 +202,12 @@ fn read(dir: impl AsFd, path: &str) -> Option<String> {
 /// others have at least a session of their own.
 pub fn hurry() {
     let _ = sys::sched_setattr(&SchedAttr { policy: libc::SCHED_FIFO as u32, priority: 1, ..SchedAttr::default() });
+}
+
+/// Whether this process has a child, of which nothing is told.
+pub fn has_child() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::All, options).is_ok()
 }
 
 /// What [`reap`] found.

@@ -7,6 +7,7 @@ mod place;
 pub mod setting;
 mod usage;
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -36,7 +37,7 @@ struct Member {
     entry: OwnedFd,
     /// Counts in version 1 how often memory could not be had: those that are
     /// killed in a cgroup below, by this limit, its own account leaves out.
-    ooms: Option<OwnedFd>,
+    ooms: OnceCell<OwnedFd>,
 }
 
 impl Groups {
@@ -73,8 +74,7 @@ impl Groups {
         let entry = prepare(&group, &hierarchy).inspect_err(|_| {
             let _ = group.remove();
         })?;
-        let ooms = if hierarchy.has("memory") && hierarchy.version == Version::One { watch_ooms(&group) } else { None };
-        self.members.push(Member { group, hierarchy, entry, ooms });
+        self.members.push(Member { group, hierarchy, entry, ooms: OnceCell::new() });
         Ok(())
     }
 
@@ -113,6 +113,16 @@ impl Groups {
             entered.tried(|| format!("cannot enter the cgroup {:?}", member.group.dir))?;
         }
         Ok(())
+    }
+
+    /// Begins to count, in version 1, how often memory could not be had. It is
+    /// for those in a run below, which is not yet: the command need not wait for it.
+    pub fn count_ooms(&self) {
+        for member in self.of(Version::One).filter(|member| member.hierarchy.has("memory")) {
+            if let Some(ooms) = watch_ooms(&member.group) {
+                let _ = member.ooms.set(ooms);
+            }
+        }
     }
 
     fn of(&self, version: Version) -> impl Iterator<Item = &Member> {

@@ -68,7 +68,7 @@ impl Groups {
             };
             usage.memory_peak = number(peak, None);
             let mut count = [0; 8];
-            let counted = member.ooms.as_ref().is_some_and(|ooms| rustix::io::read(ooms, &mut count).is_ok());
+            let counted = member.ooms.get().is_some_and(|ooms| rustix::io::read(ooms, &mut count).is_ok());
             let ooms = if counted { u64::from_ne_bytes(count) } else { 0 };
             usage.oom_kills = number(kills, Some("oom_kill")).map(|kills| kills.max(ooms));
             usage.memory_was_full = full.is_some_and(|count| count > 0);
