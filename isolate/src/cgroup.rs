@@ -1,6 +1,7 @@
 //! Where a process is in the cgroup hierarchies, versions 1 and 2 (cgroups(7)).
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use seal::{Context, Error};
@@ -41,7 +42,10 @@ pub fn mounts() -> Result<String, Error> {
 }
 
 fn read(file: &str) -> Result<String, Error> {
-    let bytes = fs::read(file).tried(|| format!("cannot read {file}"))?;
+    // In one read, most likely; a Take asks for no length, which /proc does not know.
+    let mut bytes = Vec::with_capacity(1 << 14);
+    let read = File::open(file).and_then(|file| file.take(u64::MAX).read_to_end(&mut bytes));
+    read.tried(|| format!("cannot read {file}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

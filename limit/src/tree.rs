@@ -193,8 +193,8 @@ impl Tree {
 
 fn read(dir: impl AsFd, path: &str) -> Option<String> {
     let file = openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut bytes = Vec::new();
-    File::from(file).read_to_end(&mut bytes).ok()?;
+    let mut bytes = Vec::with_capacity(1 << 10);
+    File::from(file).take(u64::MAX).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

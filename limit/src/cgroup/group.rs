@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,10 @@ impl Group {
 
     /// What a control file holds, if it is there.
     pub fn read(&self, file: &str) -> Option<String> {
-        fs::read_to_string(self.dir.join(file)).ok()
+        // A Take asks for no length, which a control file does not know.
+        let mut text = String::with_capacity(1 << 10);
+        File::open(self.dir.join(file)).ok()?.take(u64::MAX).read_to_string(&mut text).ok()?;
+        Some(text)
     }
 
     /// The number in a control file, or after `key` in one of its lines.
@@ -157,6 +160,10 @@ fn lock(dir: &Path) -> io::Result<Option<OwnedFd>> {
 /// Removes what runs left in `parent` that could not do so themselves: those
 /// cgroups of ours that nobody holds. What is not the caller's to remove stays.
 pub fn sweep(parent: &Path) {
+    // Itself and its entry above: there are none below.
+    if fs::metadata(parent).is_ok_and(|parent| parent.nlink() == 2) {
+        return;
+    }
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let dir = entry.path();
         if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
