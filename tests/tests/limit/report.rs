@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 
 use tests::cgroups::has;
-use tests::{Run, Running, both, mark, marked};
+use tests::{Run, Running, both, eventually, mark, marked};
 
 use crate::{Scene, os_words, scenes, with};
 
@@ -276,5 +276,21 @@ fn the_account_leaves_nothing() {
         if has("pids").is_some() {
             assert_eq!(reported(scene, &["sh", "-c", "$HOG forks 100 >/dev/null"]).get("forks_refused"), "0");
         }
+    });
+}
+
+#[test]
+fn it_costs_no_polling() {
+    scenes(|scene| {
+        let mut running = Running::ready(&mut scene.script(&["--report", "/dev/null"], "echo ready; exec cat"));
+        let guard = running.guard().expect("the command has a parent");
+        // proc_pid_syscall(5): the call and its arguments; the third is the timeout.
+        let waits = format!("{} ", libc::SYS_ppoll);
+        eventually("the guard waits without end", || {
+            let call = fs::read_to_string(format!("/proc/{guard}/syscall")).unwrap_or_default();
+            call.starts_with(&waits) && call.split(' ').nth(3) == Some("0x0")
+        });
+        running.hang_up();
+        assert_eq!(running.end(), 0);
     });
 }
